@@ -1,0 +1,80 @@
+"""Checks of what a caller passes: names against a table, numbers against a range.
+
+Every refusal names the argument, what was given and what is wanted, and comes before anything is changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Number = Any
+"""A hyper-parameter: a number, one number for each member of a stack, or a schedule (a callable of the step)."""
+
+
+def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    """The entry called `name`, in any case and with - or a space for _; else a ValueError that knows the near misses.
+
+    >>> lookup("colour", "Red", {"red": 1, "green": 2})
+    1
+    >>> lookup("colour", "gren", {"red": 1, "green": 2})
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown colour 'gren': did you mean 'green'? The names are green, red.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} must be a name or an object of that kind, got {name!r}")
+    key = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if key in table:
+        return table[key]
+    near = difflib.get_close_matches(key, table, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown {kind} {name!r}: {hint}The names are {', '.join(sorted(table))}.")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise unless `value` is a finite number between `low` and `high` (an open end excludes the bound itself)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    below = value <= low if open_low else value < low
+    above = value >= high if open_high else value > high
+    if below or above or not math.isfinite(value):
+        bounds = [
+            f"{'>' if open_low else '>='} {low:g}" if low > -math.inf else "",
+            f"{'<' if open_high else '<='} {high:g}" if high < math.inf else "",
+        ]
+        wanted = " and ".join(b for b in bounds if b) or "finite"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_count(name: str, value: Any, *, low: int = 1) -> None:
+    """Raise unless `value` is a whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be >= {low}, got {value!r}")
+
+
+def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:
+    """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (one a member) or schedule."""
+    if isinstance(value, Callable):
+        return value
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for i, one in enumerate(value):
+            check_number(f"{name}[{i}]", one, **bounds)
+        return tuple(float(one) for one in value)
+    check_number(name, value, **bounds)
+    return float(value)

@@ -1,0 +1,367 @@
+"""Where the arrays live: a namespace, a device and a dtype, chosen once when a network is constructed.
+
+`resolve("cupy:1")` gives the Backend, or raises `BackendUnavailable` saying what is installed, what failed and which
+package to install. Nothing here is global: two networks of one program can live on two devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from xpnn._arguments import lookup
+
+Array = Any
+
+INSTALL = {
+    "numpy": "numpy",
+    "cupy": "cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
+    "torch": "torch",
+    "jax": "jax",
+    "array-api-strict": "array-api-strict",
+}
+"""The array libraries by name, with the PyPI package that brings each."""
+
+_NAMESPACES = {
+    "numpy": "numpy",
+    "cupy": "array_api_compat.cupy",
+    "torch": "array_api_compat.torch",
+    "jax": "jax.numpy",
+    "array-api-strict": "array_api_strict",
+}
+
+
+class BackendUnavailable(RuntimeError):
+    """An array library or a device was asked for that is not usable here; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array namespace, a device of it, and the floating-point type of a network's numbers.
+
+    >>> backend = resolve("numpy", "float64")
+    >>> backend
+    Backend(numpy, float64)
+    >>> backend.asarray([[1, 2]], name="x")
+    array([[1., 2.]])
+    """
+
+    name: str
+    xp: Any
+    device: Any
+    dtype: str
+
+    def __repr__(self) -> str:
+        return f"Backend({self.label}, {self.dtype})"
+
+    @property
+    def label(self) -> str:
+        """The text that `resolve` turns into this backend."""
+        place = _device_label(self.name, self.device)
+        return f"{self.name}:{place}" if place else self.name
+
+    @property
+    def float(self) -> Any:
+        """The dtype as the namespace's own object."""
+        return getattr(self.xp, self.dtype)
+
+    def owns(self, array: Any) -> bool:
+        """Whether `array` is one of this backend's: of its library, and on its device where that can be told."""
+        if not _is_array_of(self.name, array):
+            return False
+        device = getattr(array, "device", None)  # absent from an array that JAX is tracing
+        return self.device is None or device is None or device == self.device
+
+    def check(self, array: Any, name: str) -> None:
+        """Raise a TypeError where `array`, an argument of a pure function, is not this backend's."""
+        if not self.owns(array):
+            raise TypeError(f"{name} must be an array of {self.label}, got {describe(array)}: move it with backend.asarray")
+
+    def asarray(self, values: Any, name: str = "array", dtype: Any = "float") -> Array:
+        """`values` on this backend: lists, data frames and arrays of any library and device, moved whole, once.
+
+        Parameters
+        ----------
+        name : what an error calls the argument.
+        dtype : "float" casts to the network's own type; None keeps integers as they are; else a dtype of `xp`.
+
+        Raises
+        ------
+        TypeError for anything that is not numbers, naming the argument.
+        """
+        cast, dtype = dtype == "float", self.float if isinstance(dtype, str) else dtype
+        if self.owns(values):
+            if dtype is None or values.dtype == dtype:
+                return values
+            if self.xp.isdtype(values.dtype, "complex floating"):
+                raise TypeError(f"{name} must be real numbers, got {values.dtype}")
+            return self.xp.astype(values, dtype)
+        host = to_host(values, name)
+        host = host.astype(self.dtype, copy=False) if cast else host
+        if self.name == "torch" and not host.flags.writeable:
+            host = host.copy()  # PyTorch warns of memory that it may not write
+        return self.xp.asarray(np.ascontiguousarray(host) if host.ndim else host, dtype=dtype, device=self.device)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """A NumPy array of the same numbers."""
+        return to_host(array)
+
+    def copy(self, array: Array) -> Array:
+        """The same numbers in memory of their own."""
+        return self.xp.asarray(array, copy=True)
+
+    @contextlib.contextmanager
+    def quiet(self):
+        """Overflow and NaN pass without NumPy's warnings: training reports a loss that is not finite itself."""
+        with np.errstate(all="ignore"):
+            yield
+
+
+def to_host(values: Any, name: str = "array") -> np.ndarray:
+    """Any array, data frame or nested list of numbers as a NumPy array; other input is a TypeError naming it."""
+    library = type(values).__module__.partition(".")[0]
+    if library == "cupy":
+        host = values.get()
+    elif library == "torch":
+        host = values.detach().cpu().numpy()
+    elif library == "array_api_strict":
+        import array_api_strict
+
+        host = np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
+    elif hasattr(values, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix ({type(values).__name__}): give it as a dense array, {name}.toarray()")
+    else:
+        try:
+            host = np.asarray(values)
+        except ValueError as error:
+            raise TypeError(f"{name} must be numbers in a rectangular array, got {describe(values)}: {error}") from None
+    if host.dtype == object:
+        with contextlib.suppress(TypeError, ValueError):
+            host = host.astype(np.float64)
+    if host.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got {describe(values)} of dtype {host.dtype}")
+    return host
+
+
+def describe(values: Any) -> str:
+    """A few words on what an argument is, for errors."""
+    kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
+    shape = getattr(values, "shape", None)
+    device = getattr(values, "device", None)
+    text = kind if shape is None else f"{kind} of shape {tuple(shape)}"
+    return text if device is None else f"{text} on device {device}"
+
+
+def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
+    """The Backend that is meant by a name, an array namespace or a Backend.
+
+    Parameters
+    ----------
+    backend : "numpy", "cupy", "cupy:1", "torch", "torch:cuda", "jax", "array-api-strict", "array-api-strict:device1",
+        "auto" (CuPy where a GPU is usable, else NumPy), a namespace (numpy, array_api_compat.torch ...) or a Backend.
+    dtype : "float32" (where None is given and `backend` has none) or "float64".
+
+    Raises
+    ------
+    BackendUnavailable where the library or the device is not usable here, or float64 is asked of JAX without x64.
+    ValueError for an unknown name or dtype.
+
+    >>> resolve("auto").name in ("numpy", "cupy")
+    True
+    """
+    dtype = _dtype_name(dtype if dtype is not None else getattr(backend, "dtype", "float32"))
+    if isinstance(backend, Backend):
+        name, xp, device = backend.name, backend.xp, backend.device
+    elif isinstance(backend, ModuleType):
+        name, xp, device = _name_of(backend), backend, None
+    elif isinstance(backend, str):
+        name, _, place = backend.partition(":")
+        if name == "auto":
+            name = "cupy" if status("cupy").usable else "numpy"
+        name = lookup("backend", name.replace("_", "-"), {key.replace("-", "_"): key for key in INSTALL})
+        xp, device = _load(name), place or None
+    else:
+        raise TypeError(f"backend must be a name, an array namespace or a Backend, got {backend!r}")
+    if not isinstance(backend, Backend):
+        if name in INSTALL:
+            _require(name)
+        device = _device(name, xp, device)
+    _check_dtype(name, xp, device, dtype)
+    return Backend(name, xp, device, dtype)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether an array library can be used here: its version and device, or why not and what to install."""
+
+    name: str
+    usable: bool
+    version: str = ""
+    device: str = ""
+    reason: str = ""
+    install: str = ""
+
+    def __str__(self) -> str:
+        if self.usable:
+            return f"{self.name:<17} usable       {self.version:<10} {self.device}"
+        return f"{self.name:<17} not usable   {self.reason}; pip install {self.install}"
+
+
+class Statuses(dict):
+    """The status of every array library by name; printed as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(str(status) for status in self.values())
+
+
+def backends() -> Statuses:
+    """What is installed and usable here, and of the rest why not and what to install.
+
+    >>> backends()["numpy"].usable
+    True
+    """
+    return Statuses({name: status(name) for name in INSTALL})
+
+
+@functools.cache
+def status(name: str) -> Status:
+    """The status of one array library, found by trying it (once a process)."""
+    root = _NAMESPACES[name].rpartition("compat.")[2].partition(".")[0]
+    if importlib.util.find_spec(root) is None:
+        return Status(name, False, reason=f"{root} is not installed", install=INSTALL[name])
+    try:
+        library = importlib.import_module(root)
+        device = _probe_cupy(library) if name == "cupy" else _default_device(name)
+    except Exception as error:  # whatever an installed library raises, the answer is that it cannot be used
+        reason = f"{root} is installed but failed: {type(error).__name__}: {str(error).strip() or 'no message'}"
+        return Status(name, False, reason=reason.replace("\n", " "), install=INSTALL[name])
+    return Status(name, True, library.__version__, device)
+
+
+def _probe_cupy(cupy: Any) -> str:
+    """Importing CuPy needs no GPU, so use one: count the devices, run one kernel of its own and one cuBLAS product."""
+    if cupy.cuda.runtime.getDeviceCount() < 1:
+        raise RuntimeError("no CUDA device")
+    one = cupy.ones((1, 1), dtype=cupy.float32)
+    if float((one + one)[0, 0]) != 2.0 or float((one @ one)[0, 0]) != 1.0:
+        raise RuntimeError("a trial kernel gave a wrong result")
+    count = cupy.cuda.runtime.getDeviceCount()
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{name} (CUDA {cupy.cuda.runtime.runtimeGetVersion()}, {count} device{'s' if count > 1 else ''})"
+
+
+def _default_device(name: str) -> str:
+    if name == "torch":
+        import torch
+
+        return "cpu, cuda" if torch.cuda.is_available() else "cpu"
+    if name == "jax":
+        import jax
+
+        return f"{jax.devices()[0].platform}, x64 {'on' if jax.config.read('jax_enable_x64') else 'off'}"
+    if name == "array-api-strict":
+        import array_api_strict
+
+        return ", ".join(_device_label(name, d) for d in array_api_strict.__array_namespace_info__().devices())
+    return "cpu"
+
+
+def _require(name: str) -> None:
+    found = status(name)
+    if not found.usable:
+        usable = ", ".join(s.name for s in backends().values() if s.usable)
+        raise BackendUnavailable(
+            f"backend {name!r} is not usable here: {found.reason}. Install it with: pip install {found.install}. "
+            f"Usable here: {usable}."
+        )
+
+
+def _load(name: str) -> Any:
+    _require(name)
+    return importlib.import_module(_NAMESPACES[name])
+
+
+def _name_of(namespace: ModuleType) -> str:
+    root = namespace.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    return {"array_api_strict": "array-api-strict"}.get(root, root)
+
+
+def _device(name: str, xp: Any, place: str | None) -> Any:
+    """The device object for the text after the colon; None where the library has one device or takes its default."""
+    try:
+        if name == "cupy":
+            return xp.cuda.Device(int(place or xp.cuda.Device().id)) if _exists(xp, place) else None
+        if name == "torch":
+            return xp.zeros(0, device=place or "cpu").device
+        if name == "array-api-strict":
+            return xp.Device(place or "CPU_DEVICE")
+        if name == "jax" and place:
+            import jax
+
+            platform, _, index = place.partition(":")
+            return jax.devices(platform)[int(index or 0)]
+    except Exception as error:
+        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {error}") from None
+    if place not in (None, "cpu"):
+        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {name} has no device {place!r}")
+    return None
+
+
+def _exists(cupy: Any, place: str | None) -> bool:
+    if place is not None and int(place) >= (count := cupy.cuda.runtime.getDeviceCount()):
+        raise RuntimeError(f"there are {count} CUDA devices, numbered from 0")
+    return True
+
+
+def _device_label(name: str, device: Any) -> str:
+    if device is None or (name == "torch" and str(device) == "cpu"):
+        return ""
+    if name == "cupy":
+        return str(device.id) if device.id else ""
+    if name == "array-api-strict":
+        text = str(device).partition("'")[2].rstrip("')")
+        return "" if text == "CPU_DEVICE" else text
+    if name == "jax":
+        return f"{device.platform}:{device.id}"
+    return str(device)
+
+
+def _is_array_of(name: str, array: Any) -> bool:
+    if name == "numpy":
+        return isinstance(array, np.ndarray)
+    root = type(array).__module__.partition(".")[0]
+    if name == "jax":
+        if root not in ("jax", "jaxlib"):
+            return False
+        import jax
+
+        return isinstance(array, jax.Array)  # a traced array is one too
+    return root == name.replace("-", "_") and hasattr(array, "shape") and hasattr(array, "dtype")
+
+
+def _dtype_name(dtype: Any) -> str:
+    text = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
+    name = text.rpartition(".")[2]
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return name
+
+
+def _check_dtype(name: str, xp: Any, device: Any, dtype: str) -> None:
+    if dtype == "float64" and name == "jax":
+        import jax
+
+        if not jax.config.read("jax_enable_x64"):
+            raise BackendUnavailable(
+                "float64 on JAX needs x64: set the environment variable JAX_ENABLE_X64=1 before JAX is imported, "
+                "or take dtype='float32'"
+            )
+    if dtype == "float64" and "no_float64" in str(device):
+        raise BackendUnavailable(f"{device} has no float64: take dtype='float32'")

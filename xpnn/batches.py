@@ -1,0 +1,133 @@
+"""The order in which rows are seen: shuffling, mini-batches and the split that is held out for validation.
+
+Nothing keeps a generator's state: epoch e's order is drawn from a Philox generator keyed by (seed, e), so training can
+be resumed at any epoch, and lane k of a stack sees the rows in the order that the lone network with its seed would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnn import random
+from xpnn.backend import Backend
+from xpnn.inputs import Data
+from xpnn.layers import Layer, map_layers, walk
+
+Array = Any
+
+INITIAL, ORDER, SPLIT = 0, 1, 2  # what a host generator is for: other purposes, other numbers
+
+
+def generator(seed: int, purpose: int, number: int = 0) -> np.random.Generator:
+    """The host generator for one purpose and one number (the epoch) of the network with that seed."""
+    return np.random.Generator(np.random.Philox(key=np.asarray([seed, (purpose << 56) | number], dtype=np.uint64)))
+
+
+class Batches:
+    """The batches of each epoch, as Data on the device.
+
+    The whole set as one batch is handed on as it is. Else one order is drawn an epoch, uploaded once, and rows are
+    gathered with `take`; the last batch is short where the size does not divide the rows.
+    """
+
+    def __init__(self, data: Data, rank: int, batch_size: int | None, shuffle: bool, seeds: Sequence[int], stacked: bool,
+                 backend: Backend):
+        self.data, self.shuffle, self.seeds, self.stacked, self.backend = data, shuffle, seeds, stacked, backend
+        self.rows = data.x.shape[data.x.ndim - rank - 1]
+        self.batch_size = self.rows if batch_size is None else min(batch_size, self.rows)
+        self.steps = math.ceil(self.rows / self.batch_size)
+        self._own = (data.x.ndim == rank + 2, data.y.ndim == 3, data.weight is not None and data.weight.ndim == 2)
+
+    def epoch(self, number: int) -> Iterator[Data]:
+        """The batches of epoch `number`."""
+        if self.steps == 1:
+            yield self.data
+            return
+        order = self._order(number)
+        for start in range(0, self.rows, self.batch_size):
+            rows = order[..., start : min(start + self.batch_size, self.rows)]
+            yield Data(*(
+                None if array is None else gather(array, rows, own, xp=self.backend.xp)
+                for array, own in zip(self.data, self._own, strict=True)
+            ))
+
+    def _order(self, number: int) -> Array:
+        if not self.shuffle:
+            order = np.broadcast_to(np.arange(self.rows), (len(self.seeds), self.rows))
+        else:
+            order = np.stack([generator(seed, ORDER, number).permutation(self.rows) for seed in self.seeds])
+        return self.backend.asarray(order if self.stacked else order[0], dtype=None)
+
+
+def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
+    """The chosen rows: `rows` (b,) of one network, or (members, b) of a stack whose `array` is shared or each one's own.
+
+    >>> gather(np.asarray([10, 11, 12]), np.asarray([[2, 0], [1, 1]]), own=False, xp=np)
+    array([[12, 10],
+           [11, 11]])
+    """
+    if rows.ndim == 1:
+        return xp.take(array, rows, axis=0)
+    members, count = rows.shape
+    if own:
+        lane = xp.arange(members, dtype=rows.dtype, device=getattr(rows, "device", None)) * array.shape[1]
+        rows = rows + xp.expand_dims(lane, axis=-1)
+        array = xp.reshape(array, (members * array.shape[1], *array.shape[2:]))
+    return xp.reshape(xp.take(array, xp.reshape(rows, (-1,)), axis=0), (members, count, *array.shape[1:]))
+
+
+def step_keys(layer: Layer, seeds: Sequence[int], epoch: int, steps: range, stacked: bool, backend: Backend) -> Any:
+    """The keys of an epoch's random bits, one array of shape (steps, *members, 2) for each layer that draws, else None.
+
+    Mixed on the host from (seed, epoch, step, layer), with the numbering of steps by all updates made so far, and
+    uploaded once an epoch.
+    """
+    numbers = {path: index for index, (path, leaf) in enumerate(walk(layer)) if leaf.random}
+    if not numbers:
+        return map_layers(lambda path, leaf: None, layer)
+    words = np.asarray([[seed & 0xFFFFFFFF, seed >> 32] for seed in seeds], dtype=np.uint32).view(np.int32)
+    key = random.fold(words, np.full(len(seeds), epoch, dtype=np.int32), xp=np)  # (members, 2)
+    key = np.broadcast_to(key, (len(steps), *key.shape))
+    count = np.asarray(steps, dtype=np.int32)[:, None]
+    key = random.fold(key, np.broadcast_to(count, key.shape[:-1]), xp=np)  # (steps, members, 2)
+
+    def leaf_key(path, leaf):
+        if path not in numbers:
+            return None
+        own = random.fold(key, np.full(key.shape[:-1], numbers[path], dtype=np.int32), xp=np)
+        return backend.asarray(own if stacked else own[:, 0, :], dtype=None)
+
+    return map_layers(leaf_key, layer)
+
+
+def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers to train on and to hold out, (members, n - m) and (members, m), each drawn by its member's seed.
+
+    With `labels` (n,) every class gives its share, rounded so that the counts add up (largest remainders first).
+
+    >>> train, held = split(10, 0.2, [0], np.asarray([0] * 5 + [1] * 5))
+    >>> train.shape, held.shape, sorted((held[0] >= 5).tolist())
+    ((1, 8), (1, 2), [False, True])
+    """
+    count = round(rows * fraction)
+    if not 0 < count < rows:
+        raise ValueError(f"validation_split={fraction} of {rows} rows leaves {rows - count} to train on and {count} to hold out")
+    held = [_held_out(rows, count, generator(seed, SPLIT), labels) for seed in seeds]
+    every = np.arange(rows)
+    return np.stack([np.setdiff1d(every, h) for h in held]), np.stack(held)
+
+
+def _held_out(rows: int, count: int, rng: np.random.Generator, labels: np.ndarray | None) -> np.ndarray:
+    if labels is None:
+        return np.sort(rng.permutation(rows)[:count])
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * (count / rows)
+    takes = np.floor(shares).astype(int)
+    for c in np.argsort(takes - shares, kind="stable")[: count - takes.sum()]:
+        takes[c] += 1
+    picked = [rng.permutation(np.flatnonzero(labels == c))[:k] for c, k in zip(classes, takes, strict=True)]
+    return np.sort(np.concatenate(picked))

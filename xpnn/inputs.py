@@ -1,0 +1,154 @@
+"""What people hand to fit, step, predict and evaluate, checked and moved to the network's device before anything else.
+
+Every refusal names the argument, what it is and what is wanted, and comes before the network is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnn.backend import Backend, describe, to_host
+
+Array = Any
+
+
+class Data(NamedTuple):
+    """Rows with their targets, on the device. Each array is shared by all members or has their axis in front."""
+
+    x: Array  # (n, *sample) or (members, n, *sample)
+    y: Array  # (n, outputs) or (n,) class indices, or with the members' axis
+    weight: Array | None  # (n,) or (members, n)
+
+
+class Shapes(NamedTuple):
+    """What a network takes and gives, and how many members it has (None for a lone network)."""
+
+    sample: tuple[int, ...]
+    output: tuple[int, ...]
+    members: int | None
+    first: str  # the first layer, for errors
+
+
+def features(x: Any, shapes: Shapes, backend: Backend, *, name: str = "x", lead: bool = False) -> Array:
+    """`x` on the device as (n, *sample) or (members, n, *sample); with `lead`, a lone network takes leading axes too."""
+    x = backend.asarray(x, name)
+    rank = len(shapes.sample)
+    wanted = f"(n, {', '.join(map(str, shapes.sample))})"
+    if x.ndim == rank and tuple(x.shape) == shapes.sample:
+        raise ValueError(f"{name} must be {wanted}, got one sample of shape {tuple(x.shape)}: give {name}[None, ...]")
+    extra = x.ndim - rank - 1
+    if extra < 0 or tuple(x.shape[x.ndim - rank :]) != shapes.sample:
+        raise ValueError(f"{shapes.first}, expects {name} of shape {wanted}, got an array of shape {tuple(x.shape)}")
+    if extra and not (lead and shapes.members is None) and (extra > 1 or x.shape[0] != shapes.members):
+        of = "one set of rows" if shapes.members is None else f"an axis of its {shapes.members} members in front or none"
+        raise ValueError(f"{name} of shape {tuple(x.shape)} has an axis too many: the network takes {wanted}, {of}")
+    if x.shape[extra] == 0:
+        raise ValueError(f"{name} has no rows: its shape is {tuple(x.shape)}")
+    return x
+
+
+def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, name: str = "y") -> Array:
+    """`y` on the device, fitting the rows of `x` and the kind of target that the loss declares."""
+    lead = tuple(x.shape[: x.ndim - len(shapes.sample)])  # (n,), (members, n) or, for a lone network, (*any, n)
+    rows, width, label = lead[-1], shapes.output[-1], getattr(loss, "__name__", type(loss).__name__)
+    y = y if backend.owns(y) else to_host(y, name)
+    xp = np if isinstance(y, np.ndarray) else backend.xp
+    shape = tuple(y.shape)
+    classes = getattr(loss, "targets", "float") == "classes"
+    if classes and len(shape) > 1 and shape[-1] == 1 and width > 1 and shape[:-1] in ((rows,), lead):
+        y, shape = xp.reshape(y, shape[:-1]), shape[:-1]  # a column of indices
+    if classes and shape in ((rows,), lead):
+        if not xp.isdtype(y.dtype, ("integral", "bool")):
+            raise TypeError(f"{label} takes class indices of an integer type, got {name} as {describe(y)} of {y.dtype}")
+        own = backend.asarray(y, name, dtype=None)
+        return backend.xp.astype(own, backend.xp.int32)
+    if not classes and shape in ((rows,), lead) and width == 1:
+        y, shape = xp.reshape(y, (*shape, 1)), (*shape, 1)
+    wanted = [(rows, *shapes.output), (*lead, *shapes.output)]
+    if shapes.members is not None:
+        wanted.append((shapes.members, rows, *shapes.output))
+    if shape not in wanted:
+        kinds = f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
+        raise ValueError(f"{name} must be {kinds} for {rows} rows of x under {label}, got shape {shape}")
+    return backend.asarray(y, name)
+
+
+def weights(weight: Any, x: Array, shapes: Shapes, backend: Backend, *, name: str = "sample_weight") -> Array | None:
+    """Sample weights on the device, one for each row (of each member)."""
+    if weight is None:
+        return None
+    weight = backend.asarray(weight, name)
+    lead = tuple(x.shape[: x.ndim - len(shapes.sample)])
+    wanted = {(lead[-1],), lead} | ({(shapes.members, lead[-1])} if shapes.members else set())
+    if tuple(weight.shape) not in wanted:
+        raise ValueError(f"{name} must be ({lead[-1]},), one for each row of x, got shape {tuple(weight.shape)}")
+    return weight
+
+
+def check_values(data: Data, loss: Any, shapes: Shapes, backend: Backend, names: tuple[str, str, str]) -> None:
+    """Raise for NaN or infinity, class indices or probabilities out of range, and negative weights."""
+    xp = backend.xp
+    for array, name in zip(data, names, strict=True):
+        if array is not None and xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
+            where = np.argwhere(~np.isfinite(backend.to_host(array)))
+            raise ValueError(f"{name} holds {len(where)} values that are NaN or infinite, the first at {_at(where[0])}")
+    if xp.isdtype(data.y.dtype, "integral"):
+        low, high, classes = int(xp.min(data.y)), int(xp.max(data.y)), shapes.output[-1]
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{names[1]} holds class indices from {low} to {high}, but the network has {classes} outputs: "
+                f"indices go from 0 to {classes - 1}"
+            )
+    elif (bounds := getattr(loss, "target_range", None)) is not None:
+        low, high = float(xp.min(data.y)), float(xp.max(data.y))
+        if low < bounds[0] or high > bounds[1]:
+            raise ValueError(
+                f"{names[1]} holds values from {low:g} to {high:g}, but {type(loss).__name__} takes targets "
+                f"from {bounds[0]:g} to {bounds[1]:g}"
+            )
+    if data.weight is not None and float(xp.min(data.weight)) < 0.0:
+        raise ValueError(f"{names[2]} must not be negative, got {float(xp.min(data.weight)):g}")
+
+
+def class_weights(class_weight: Any, weight: Any, y: Array, backend: Backend) -> Any:
+    """`weight` times each row's class weight, from {class: weight} or "balanced" (n / (classes * count))."""
+    if class_weight is None:
+        return weight
+    labels = class_labels(y, backend)
+    if labels is None:
+        raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
+    classes, counts = np.unique(labels, return_counts=True)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+        table = {int(c): labels.size / (len(classes) * n) for c, n in zip(classes, counts, strict=True)}
+    elif isinstance(class_weight, Mapping):
+        table = {int(c): float(class_weight.get(int(c), 1.0)) for c in classes}
+        if unknown := [c for c in class_weight if c not in table]:
+            raise ValueError(f"class_weight names classes {unknown} that y does not hold: it holds {list(table)}")
+        if min(table.values()) < 0.0:
+            raise ValueError(f"class_weight must not be negative, got {class_weight}")
+    else:
+        raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    rows = np.vectorize(table.__getitem__, otypes=[float])(labels)
+    return rows if weight is None else rows * to_host(weight, "sample_weight")
+
+
+def class_labels(y: Array, backend: Backend) -> np.ndarray | None:
+    """The class of each row as host integers (n,), or None where the targets are no classes."""
+    labels = backend.to_host(y)
+    if labels.ndim == 1:
+        return labels if labels.dtype.kind in "iu" else None
+    if labels.ndim != 2 or not np.isin(labels, (0.0, 1.0)).all():
+        return None
+    if labels.shape[1] == 1:
+        return labels[:, 0].astype(np.int64)
+    return labels.argmax(axis=1) if (labels.sum(axis=1) == 1.0).all() else None
+
+
+def _at(index: np.ndarray) -> str:
+    names = ["row", "column"] if len(index) <= 2 else [f"axis {i}" for i in range(len(index))]
+    return ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=False))

@@ -1,0 +1,169 @@
+"""Layers that put features on a common scale: by the batch (learned), or by fixed numbers (Standardize)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xpnn import initializers
+from xpnn._arguments import check_count, check_number
+from xpnn.layers.base import Layer
+from xpnn.special import by_hand
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """y = weight * (x - mu) / sqrt(var + eps) + bias, with mu and var each feature's mean and variance.
+
+    In training mu and var are the batch's (the variance biased, divided by n), and the running statistics move to
+    them: running <- (1 - momentum) * running + momentum * batch, the variance there unbiased (divided by n - 1). At
+    inference the running statistics stand for mu and var.
+
+    Backward in training, with xhat the normalized input, s = weight / sqrt(var + eps) and means over the batch:
+
+        dL/dweight = sum(dy * xhat),  dL/dbias = sum(dy),  dL/dx = s * (dy - mean(dy) - xhat * mean(dy * xhat))
+
+    Parameters
+    ----------
+    features : width of the input.
+    eps : added to the variance.
+    momentum : share of the batch in the running statistics.
+
+    Ioffe and Szegedy (2015), "Batch normalization", algorithms 1 and 2; constants and conventions as in PyTorch's
+    BatchNorm1d.
+
+    >>> import numpy as np
+    >>> layer = BatchNorm(2)
+    >>> params = layer.init(None) | layer.init_state()
+    >>> layer.forward(params, np.asarray([[1.0, 2.0]]), xp=np)[0].round(3)
+    array([[1., 2.]])
+    """
+
+    features: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    def __post_init__(self):
+        check_count("features", self.features)
+        check_number("eps", self.eps, low=0.0, open_low=True)
+        check_number("momentum", self.momentum, low=0.0, high=1.0)
+
+    @property
+    def input_shape(self):
+        return (self.features,)
+
+    def init(self, rng):
+        shape = (self.features,)
+        return {"weight": initializers.Constant(1.0)(rng, shape), "bias": initializers.Zeros()(rng, shape)}
+
+    def init_state(self):
+        shape = (self.features,)
+        return {
+            "running_mean": initializers.Zeros()(None, shape),
+            "running_var": initializers.Constant(1.0)(None, shape),
+        }
+
+    def forward(self, params, x, *, xp, step=None):
+        if step is None:
+            batch = None
+            mean = xp.expand_dims(params["running_mean"], axis=-2)
+            var = xp.expand_dims(params["running_var"], axis=-2)
+            centred = x - mean
+        else:
+            mean = xp.mean(x, axis=-2, keepdims=True)  # (*members, 1, features)
+            centred = x - mean
+            var = xp.mean(centred * centred, axis=-2, keepdims=True)
+            batch = (mean, var, x.shape[-2])
+        inverse_std = 1.0 / xp.sqrt(var + self.eps)
+        normal = centred * inverse_std
+        weight, bias = xp.expand_dims(params["weight"], axis=-2), xp.expand_dims(params["bias"], axis=-2)
+        return weight * normal + bias, (normal, inverse_std, batch)
+
+    def backward(self, params, cache, dy, *, xp):
+        normal, inverse_std, batch = cache
+        grads = {"weight": xp.sum(dy * normal, axis=-2), "bias": xp.sum(dy, axis=-2)}
+        dx = dy
+        if batch is not None:
+            dx = dy - xp.mean(dy, axis=-2, keepdims=True) - normal * xp.mean(dy * normal, axis=-2, keepdims=True)
+        return xp.expand_dims(params["weight"], axis=-2) * inverse_std * dx, grads
+
+    def update_state(self, params, cache, *, xp):
+        mean, var, n = cache[2]
+        unbiased = var * (n / max(n - 1, 1))
+        old = 1.0 - self.momentum
+        return {
+            "running_mean": old * params["running_mean"] + self.momentum * xp.squeeze(mean, axis=-2),
+            "running_var": old * params["running_var"] + self.momentum * xp.squeeze(unbiased, axis=-2),
+        }
+
+
+@dataclass(frozen=True)
+class Standardize(Layer):
+    """y = (x - mean) / scale, or y = x * scale + mean with `inverse=True`: fixed numbers, not learned.
+
+    As the first layer it scales the features, as the last, inverted, it gives the target its units back; either way
+    the scaling is saved, moved and exported with the weights. Backward: dL/dx = dy / scale, or dy * scale.
+
+    Parameters
+    ----------
+    mean, scale : one number a feature; scale > 0.
+    inverse : undo the scaling instead.
+
+    >>> import numpy as np
+    >>> layer = Standardize.fit(np.asarray([[0.0, 5.0], [2.0, 5.0]]))
+    >>> layer
+    Standardize((1, 5), (1, 1))
+    >>> layer.forward(layer.init_state(), np.asarray([[4.0, 5.0]]), xp=np)[0]
+    array([[3., 0.]])
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    inverse: bool = False
+
+    learns: ClassVar = False
+
+    def __post_init__(self):
+        for name in ("mean", "scale"):
+            values = getattr(self, name)
+            values = values.tolist() if hasattr(values, "tolist") else values
+            values = tuple(values) if isinstance(values, list | tuple) else (values,)
+            for i, value in enumerate(values):
+                low = {"low": 0.0, "open_low": True} if name == "scale" else {}
+                check_number(f"{name}[{i}]", value, **low)
+            object.__setattr__(self, name, tuple(float(value) for value in values))
+        if len(self.mean) != len(self.scale):
+            raise ValueError(f"mean has {len(self.mean)} features and scale {len(self.scale)}: they must be as many")
+
+    @classmethod
+    def fit(cls, x: Any, *, inverse: bool = False) -> Standardize:
+        """The layer with the mean and the standard deviation of each column of `x` (n, features).
+
+        A constant column gets scale 1. `x` can be an array of any library.
+        """
+        x, xp = by_hand(x)
+        if x.ndim != 2 or x.shape[0] == 0:
+            raise ValueError(f"x must be (n, features) with at least one row, got an array of shape {tuple(x.shape)}")
+        mean, scale = xp.mean(x, axis=0), xp.std(x, axis=0)
+        mean, scale = ([float(column[i]) for i in range(x.shape[1])] for column in (mean, scale))
+        return cls(tuple(mean), tuple(s if s > 0 else 1.0 for s in scale), inverse)
+
+    @property
+    def input_shape(self):
+        return (len(self.mean),)
+
+    def init_state(self):
+        n = len(self.mean)
+        mean, scale = initializers.Zeros()(None, (n,)), initializers.Zeros()(None, (n,))
+        mean[:], scale[:] = self.mean, self.scale
+        return {"mean": mean, "scale": scale}
+
+    def forward(self, params, x, *, xp, step=None):
+        mean, scale = xp.expand_dims(params["mean"], axis=-2), xp.expand_dims(params["scale"], axis=-2)
+        return (x * scale + mean if self.inverse else (x - mean) / scale), scale
+
+    def backward(self, params, scale, dy, *, xp):
+        return (dy * scale if self.inverse else dy / scale), {}
+
+    def update_state(self, params, scale, *, xp):
+        return params

@@ -1,0 +1,130 @@
+"""The flat vector: every learned parameter of a network in one array of shape (*members, n_params).
+
+A `Layout` remembers where each named array lies in it. `unflatten` gives the arrays back as slices (views, where the
+array library has them), `flatten` writes a tree of arrays of the same names, gradients for one, in the same order. An
+optimizer is then a few whole-array operations whatever the depth, and a checkpoint is one array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+Array = Any
+Tree = Any  # a dict of arrays, or a list of trees
+
+
+class Entry(NamedTuple):
+    """One array: its path of positions among the layers, its name, its shape (of one member) and its slice."""
+
+    path: tuple[int, ...]
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    @property
+    def label(self) -> str:
+        """As people write it: "0.weight"."""
+        return ".".join([*map(str, self.path), self.name])
+
+
+class Layout:
+    """Where each array of a tree lies in the flat vector; `tree` needs only shapes, of one member.
+
+    >>> import numpy as np
+    >>> layout = Layout([{"weight": np.zeros((2, 3)), "bias": np.zeros(3)}, {}])
+    >>> layout.size, [entry.label for entry in layout.entries]
+    (9, ['0.weight', '0.bias'])
+    >>> tree = layout.unflatten(np.arange(9.0), xp=np)
+    >>> tree[0]["bias"]
+    array([6., 7., 8.])
+    >>> layout.flatten(tree, xp=np)
+    array([0., 1., 2., 3., 4., 5., 6., 7., 8.])
+    """
+
+    def __init__(self, tree: Tree):
+        self.entries: list[Entry] = []
+        self.size = 0
+        self._template = self._place(tree, ())
+
+    def _place(self, tree: Tree, path: tuple[int, ...]) -> Tree:
+        if isinstance(tree, list):
+            return [self._place(child, (*path, index)) for index, child in enumerate(tree)]
+        placed = {}
+        for name, array in tree.items():
+            shape = tuple(array.shape)
+            placed[name] = Entry(path, name, shape, self.size, self.size + math.prod(shape))
+            self.entries.append(placed[name])
+            self.size = placed[name].stop
+        return placed
+
+    def unflatten(self, vector: Array, *, xp: Any) -> Tree:
+        """The tree of arrays of shape (*members, *shape) that `vector`, (*members, size), holds."""
+        lead = tuple(vector.shape[:-1])
+
+        def build(template):
+            if isinstance(template, list):
+                return [build(child) for child in template]
+            return {
+                name: xp.reshape(vector[..., entry.start : entry.stop], (*lead, *entry.shape))
+                for name, entry in template.items()
+            }
+
+        return build(self._template)
+
+    def flatten(self, tree: Tree, *, xp: Any) -> Array:
+        """The vector of shape (*lead, size) of a tree of arrays (*lead, *shape), any names beyond the layout's left."""
+        parts = []
+        for entry, array in self.pairs(tree):
+            lead = tuple(array.shape)[: array.ndim - len(entry.shape)]
+            parts.append(xp.reshape(array, (*lead, entry.stop - entry.start)))
+        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
+
+    def pairs(self, tree: Tree) -> Iterator[tuple[Entry, Array]]:
+        """Each entry with its array of `tree`."""
+        for entry in self.entries:
+            node = tree
+            for index in entry.path:
+                node = node[index]
+            yield entry, node[entry.name]
+
+
+def merge(first: Tree, second: Tree) -> Tree:
+    """Two trees of the same nesting as one: the learned entries and the state of each layer in one dict.
+
+    >>> merge([{"weight": 1}, {}], [{"running_mean": 2}, {}])
+    [{'weight': 1, 'running_mean': 2}, {}]
+    """
+    if isinstance(first, list):
+        return [merge(a, b) for a, b in zip(first, second, strict=True)]
+    return {**first, **second}
+
+
+def multiplier_table(layout: Layout, depth: int, multipliers: Any) -> list[float] | None:
+    """One factor for each element of the flat vector from `{"bias": 0.1, 0: 0.0, "1.weight": 2.0}`; None where all are 1.
+
+    A key is a parameter's name, a layer's number (negative from the end of `depth` layers) or both as "0.weight". An
+    element that several keys reach takes the product of their factors.
+
+    Raises
+    ------
+    ValueError for a key that names no parameter.
+    """
+    if not multipliers:
+        return None
+    factors = [1.0] * len(layout.entries)
+    for key, factor in multipliers.items():
+        layer = key + depth if isinstance(key, int) and key < 0 else key
+        reached = [
+            i
+            for i, entry in enumerate(layout.entries)
+            if key == entry.name or str(layer) == entry.label or (entry.path and str(layer) == str(entry.path[0]))
+        ]
+        if not reached:
+            known = sorted({entry.name for entry in layout.entries}) + [entry.label for entry in layout.entries]
+            raise ValueError(f"multipliers: {key!r} is no parameter or layer with parameters; there are {known}")
+        for i in reached:
+            factors[i] *= float(factor)
+    return [f for f, entry in zip(factors, layout.entries, strict=True) for _ in range(entry.stop - entry.start)]

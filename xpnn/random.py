@@ -1,0 +1,63 @@
+"""Random bits as a pure function of a key and a position: nothing keeps a generator's state.
+
+The same key gives the same bits on every array library, because only wrapping int32 arithmetic is used, which all of
+them share. A key is a pair of int32 words, an array of shape (*members, 2); `fold` mixes a number (the epoch, the
+step, the layer) into it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+Array = Any
+
+# 2^32 / golden ratio as a signed word (Knuth, The Art of Computer Programming 3, 6.4), to keep zero from mapping to zero.
+_GOLDEN = 0x9E3779B9 - (1 << 32)
+
+
+def mix(word: Array) -> Array:
+    """A bijective hash of int32 words in which every input bit moves every output bit.
+
+        w ^= w >>> 16;  w *= 0x7feb352d;  w ^= w >>> 15;  w *= 0x846ca68b;  w ^= w >>> 16
+
+    Wellons' lowbias32 (nullprogram.com, "Prospecting for Hash Functions", 2018), of the form of MurmurHash3's
+    finalizer. The standard's >> copies the sign, so a mask makes the shift a logical one.
+    """
+    word = word ^ ((word >> 16) & 0xFFFF)
+    word = word * 0x7FEB352D
+    word = word ^ ((word >> 15) & 0x1FFFF)
+    word = word * (0x846CA68B - (1 << 32))
+    return word ^ ((word >> 16) & 0xFFFF)
+
+
+def fold(key: Array, number: Array, *, xp: Any) -> Array:
+    """A new key from `key` (..., 2) and int32 `number` (...), both with a leading axis: other numbers, other keys.
+
+    The first word alone is a bijection of `number`, so that two steps, or two layers, never share a key.
+
+    >>> import numpy as np
+    >>> fold(np.zeros((1, 2), dtype=np.int32), np.asarray([3], dtype=np.int32), xp=np)
+    array([[-2052837289,  -618141955]], dtype=int32)
+    """
+    first = mix(mix((key[..., 0] ^ number) + _GOLDEN) + key[..., 1])
+    second = mix((key[..., 1] ^ mix(first + _GOLDEN)) + _GOLDEN)
+    return xp.stack([first, second], axis=-1)
+
+
+def bits(key: Array, shape: tuple[int, ...], *, xp: Any) -> Array:
+    """31 random bits an element, int32 in [0, 2^31), of shape (*members, *shape).
+
+    Parameters
+    ----------
+    key : int32 array of shape (*members, 2)
+    shape : shape of one member's result; a position counts within it, so a lane's bits are those of a lone network.
+
+    >>> import numpy as np
+    >>> bits(np.asarray([1, 2], dtype=np.int32), (2, 2), xp=np)
+    array([[1258283920, 1909306039],
+           [1421008002, 1719923833]], dtype=int32)
+    """
+    position = xp.arange(math.prod(shape), dtype=xp.int32, device=getattr(key, "device", None))
+    word = mix(mix(position + key[..., :1]) ^ key[..., 1:])
+    return xp.reshape(word & 0x7FFFFFFF, (*key.shape[:-1], *shape))
