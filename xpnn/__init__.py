@@ -32,16 +32,27 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
     from xpnn.activations import Activation, ReLU, Sigmoid, Softmax, Tanh, identity, relu, sigmoid, softmax, tanh
     from xpnn.backend import Backend, BackendUnavailable, backends
     from xpnn.callbacks import Callback
+    from xpnn.history import History
     from xpnn.initializers import truncated_normal
     from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, Standardize
     from xpnn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy
     from xpnn.network import Network, mlp
     from xpnn.optimizers import SGD, Adam, Optimizer
     from xpnn.schedules import ExponentialDecay, InverseTimeDecay, Schedule
-    from xpnn.training import History, NonFiniteLoss
+    from xpnn.training import NonFiniteLoss
 
 _MODULES = (
-    "activations callbacks datasets initializers layers losses metrics optimizers plotting schedules testing".split()
+    "activations",
+    "callbacks",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "plotting",
+    "schedules",
+    "testing",
 )
 _HOME = {
     "activations": "Activation ReLU Sigmoid Softmax Tanh identity relu sigmoid softmax tanh",
@@ -53,11 +64,12 @@ _HOME = {
     "network": "Network mlp",
     "optimizers": "SGD Adam Optimizer",
     "schedules": "ExponentialDecay InverseTimeDecay Schedule",
-    "training": "History NonFiniteLoss",
+    "history": "History",
+    "training": "NonFiniteLoss",
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
-__all__ = ["__version__", *_MODULES, *_NAMES]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:

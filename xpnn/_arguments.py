@@ -47,6 +47,7 @@ def check_number(
     """Raise unless `value` is a finite number between `low` and `high` (an open end excludes the bound itself)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    value = float(value)
     below = value <= low if open_low else value < low
     above = value >= high if open_high else value > high
     if below or above or not math.isfinite(value):
@@ -67,7 +68,7 @@ def check_count(name: str, value: Any, *, low: int = 1) -> None:
 
 
 def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:
-    """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (one a member) or schedule."""
+    """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (a member each) or schedule."""
     if isinstance(value, Callable):
         return value
     if hasattr(value, "tolist"):

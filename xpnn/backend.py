@@ -82,7 +82,9 @@ class Backend:
     def check(self, array: Any, name: str) -> None:
         """Raise a TypeError where `array`, an argument of a pure function, is not this backend's."""
         if not self.owns(array):
-            raise TypeError(f"{name} must be an array of {self.label}, got {describe(array)}: move it with backend.asarray")
+            raise TypeError(
+                f"{name} must be an array of {self.label}, got {describe(array)}: move it with backend.asarray"
+            )
 
     def asarray(self, values: Any, name: str = "array", dtype: Any = "float") -> Array:
         """`values` on this backend: lists, data frames and arrays of any library and device, moved whole, once.
@@ -136,7 +138,9 @@ def to_host(values: Any, name: str = "array") -> np.ndarray:
 
         host = np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
     elif hasattr(values, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix ({type(values).__name__}): give it as a dense array, {name}.toarray()")
+        raise TypeError(
+            f"{name} is a sparse matrix ({type(values).__name__}): give it as a dense array, {name}.toarray()"
+        )
     else:
         try:
             host = np.asarray(values)
@@ -269,7 +273,9 @@ def _default_device(name: str) -> str:
     if name == "array-api-strict":
         import array_api_strict
 
-        return ", ".join(_device_label(name, d) for d in array_api_strict.__array_namespace_info__().devices())
+        return ", ".join(
+            _device_label(name, d) or "CPU_DEVICE" for d in array_api_strict.__array_namespace_info__().devices()
+        )
     return "cpu"
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from xpnn import random
+from xpnn._arguments import check_count
 from xpnn.backend import Backend
-from xpnn.inputs import Data
+from xpnn.inputs import Data, class_labels
 from xpnn.layers import Layer, map_layers, walk
 
 Array = Any
@@ -27,6 +28,28 @@ def generator(seed: int, purpose: int, number: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.asarray([seed, (purpose << 56) | number], dtype=np.uint64)))
 
 
+def member_seeds(seed: Any, members: int | None) -> tuple[int, ...]:
+    """One seed a member, each from 0 to 2^64 - 1."""
+    if members is not None:
+        check_count("members", members)
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
+    if hasattr(seed, "tolist"):
+        seed = seed.tolist()
+    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
+    for one in seeds:
+        check_count("seed", one, low=0)
+        if one >= 1 << 64:
+            raise ValueError(f"seed must be < 2**64, got {one}")
+    if isinstance(seed, Sequence):
+        if members is not None and len(seeds) != members:
+            raise ValueError(f"seed must have one entry for each of the {members} members, got {len(seeds)}")
+        if not seeds:
+            raise ValueError("seed must not be an empty list")
+        return tuple(int(one) for one in seeds)
+    return tuple(int(seed) + k for k in range(members or 1))
+
+
 class Batches:
     """The batches of each epoch, as Data on the device.
 
@@ -34,13 +57,21 @@ class Batches:
     gathered with `take`; the last batch is short where the size does not divide the rows.
     """
 
-    def __init__(self, data: Data, rank: int, batch_size: int | None, shuffle: bool, seeds: Sequence[int], stacked: bool,
-                 backend: Backend):
+    def __init__(
+        self,
+        data: Data,
+        rank: int,
+        batch_size: int | None,
+        shuffle: bool,
+        seeds: Sequence[int],
+        stacked: bool,
+        backend: Backend,
+    ):
         self.data, self.shuffle, self.seeds, self.stacked, self.backend = data, shuffle, seeds, stacked, backend
         self.rows = data.x.shape[data.x.ndim - rank - 1]
         self.batch_size = self.rows if batch_size is None else min(batch_size, self.rows)
         self.steps = math.ceil(self.rows / self.batch_size)
-        self._own = (data.x.ndim == rank + 2, data.y.ndim == 3, data.weight is not None and data.weight.ndim == 2)
+        self._rank = rank
 
     def epoch(self, number: int) -> Iterator[Data]:
         """The batches of epoch `number`."""
@@ -50,10 +81,7 @@ class Batches:
         order = self._order(number)
         for start in range(0, self.rows, self.batch_size):
             rows = order[..., start : min(start + self.batch_size, self.rows)]
-            yield Data(*(
-                None if array is None else gather(array, rows, own, xp=self.backend.xp)
-                for array, own in zip(self.data, self._own, strict=True)
-            ))
+            yield take_rows(self.data, rows, self._rank, xp=self.backend.xp)
 
     def _order(self, number: int) -> Array:
         if not self.shuffle:
@@ -64,7 +92,7 @@ class Batches:
 
 
 def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
-    """The chosen rows: `rows` (b,) of one network, or (members, b) of a stack whose `array` is shared or each one's own.
+    """The chosen rows: `rows` is (b,), or (members, b) for a stack, whose `array` is shared or each one's own.
 
     >>> gather(np.asarray([10, 11, 12]), np.asarray([[2, 0], [1, 1]]), own=False, xp=np)
     array([[12, 10],
@@ -78,6 +106,17 @@ def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
         rows = rows + xp.expand_dims(lane, axis=-1)
         array = xp.reshape(array, (members * array.shape[1], *array.shape[2:]))
     return xp.reshape(xp.take(array, xp.reshape(rows, (-1,)), axis=0), (members, count, *array.shape[1:]))
+
+
+def take_rows(data: Data, rows: Array, rank: int, *, xp: Any) -> Data:
+    """The chosen rows of x, y and weight, where each may be shared by all members or be each one's own."""
+    own = (data.x.ndim == rank + 2, data.y.ndim == 3, data.weight is not None and data.weight.ndim == 2)
+    return Data(
+        *(
+            None if array is None else gather(array, rows, mine, xp=xp)  # type: ignore[misc]
+            for array, mine in zip(data, own, strict=True)
+        )
+    )
 
 
 def step_keys(layer: Layer, seeds: Sequence[int], epoch: int, steps: range, stacked: bool, backend: Backend) -> Any:
@@ -104,6 +143,14 @@ def step_keys(layer: Layer, seeds: Sequence[int], epoch: int, steps: range, stac
     return map_layers(leaf_key, layer)
 
 
+def hold_out(data: Data, rank: int, fraction: float, seeds: Sequence[int], stacked: bool, backend: Backend):
+    """Data to train on and to validate on; each member's rows are chosen by its seed, by class where y is classes."""
+    labels = class_labels(data.y, backend)
+    parts = split(data.x.shape[data.x.ndim - rank - 1], fraction, seeds, labels)
+    chosen = (backend.asarray(rows if stacked else rows[0], dtype=None) for rows in parts)
+    return tuple(take_rows(data, rows, rank, xp=backend.xp) for rows in chosen)
+
+
 def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to train on and to hold out, (members, n - m) and (members, m), each drawn by its member's seed.
 
@@ -115,7 +162,9 @@ def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray |
     """
     count = round(rows * fraction)
     if not 0 < count < rows:
-        raise ValueError(f"validation_split={fraction} of {rows} rows leaves {rows - count} to train on and {count} to hold out")
+        raise ValueError(
+            f"validation_split={fraction} of {rows} rows leaves {rows - count} to train on and {count} to hold out"
+        )
     held = [_held_out(rows, count, generator(seed, SPLIT), labels) for seed in seeds]
     every = np.arange(rows)
     return np.stack([np.setdiff1d(every, h) for h in held]), np.stack(held)

@@ -61,7 +61,7 @@ def get(callback: Any) -> Callback:
     if isinstance(callback, Callback):
         return callback
     if callable(callback) and not isinstance(callback, type):
-        return LambdaCallback(callback)
+        return LambdaCallback(callback)  # type: ignore[arg-type]
     raise TypeError(f"callbacks must be Callback objects or functions (net, epoch, logs), got {callback!r}")
 
 

@@ -22,7 +22,7 @@ class Initializer:
     `fan_in` and `fan_out` are the widths that the layer connects; a bias is given those of its layer's weight.
     """
 
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int) -> np.ndarray:
+    def __call__(self, rng: Any, shape: tuple[int, ...], *, fan_in: int, fan_out: int) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} does not say how to draw initial values")
 
 
@@ -144,14 +144,14 @@ _NAMES = {
 }
 
 
-def get(initializer: str | Initializer | Any) -> Initializer:
+def get(initializer: Any) -> Initializer:
     """The initializer of that name, or the object itself.
 
     >>> get("he_normal")
     HeNormal()
     """
-    if callable(initializer) and not isinstance(initializer, type):
-        return initializer  # type: ignore[return-value]
     if isinstance(initializer, type) and issubclass(initializer, Initializer):
         return initializer()
+    if callable(initializer):
+        return initializer  # type: ignore[return-value]
     return lookup("initializer", initializer, _NAMES)()

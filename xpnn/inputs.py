@@ -32,8 +32,31 @@ class Shapes(NamedTuple):
     first: str  # the first layer, for errors
 
 
+def data(
+    x: Any,
+    y: Any,
+    weight: Any,
+    loss: Any,
+    shapes: Shapes,
+    backend: Backend,
+    *,
+    lead: bool = False,
+    check: bool = False,
+    class_weight: Any = None,
+    of: str = "",
+) -> Data:
+    """Rows, targets and weights together; `check` looks at their values too, `of` stands before names in errors."""
+    x = features(x, shapes, backend, name=f"{of}x", lead=lead)
+    y = targets(y, x, loss, shapes, backend, name=f"{of}y")
+    weight = class_weights(class_weight, weight, y, backend)
+    made = Data(x, y, weights(weight, x, shapes, backend, name=f"{of}sample_weight"))
+    if check:
+        check_values(made, loss, shapes, backend, (f"{of}x", f"{of}y", f"{of}sample_weight"))
+    return made
+
+
 def features(x: Any, shapes: Shapes, backend: Backend, *, name: str = "x", lead: bool = False) -> Array:
-    """`x` on the device as (n, *sample) or (members, n, *sample); with `lead`, a lone network takes leading axes too."""
+    """`x` on the device, (n, *sample) or (members, n, *sample); with `lead`, a lone network takes leading axes too."""
     x = backend.asarray(x, name)
     rank = len(shapes.sample)
     wanted = f"(n, {', '.join(map(str, shapes.sample))})"
@@ -43,7 +66,9 @@ def features(x: Any, shapes: Shapes, backend: Backend, *, name: str = "x", lead:
     if extra < 0 or tuple(x.shape[x.ndim - rank :]) != shapes.sample:
         raise ValueError(f"{shapes.first}, expects {name} of shape {wanted}, got an array of shape {tuple(x.shape)}")
     if extra and not (lead and shapes.members is None) and (extra > 1 or x.shape[0] != shapes.members):
-        of = "one set of rows" if shapes.members is None else f"an axis of its {shapes.members} members in front or none"
+        of = (
+            "one set of rows" if shapes.members is None else f"an axis of its {shapes.members} members in front or none"
+        )
         raise ValueError(f"{name} of shape {tuple(x.shape)} has an axis too many: the network takes {wanted}, {of}")
     if x.shape[extra] == 0:
         raise ValueError(f"{name} has no rows: its shape is {tuple(x.shape)}")
@@ -71,7 +96,9 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
     if shapes.members is not None:
         wanted.append((shapes.members, rows, *shapes.output))
     if shape not in wanted:
-        kinds = f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
+        kinds = (
+            f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
+        )
         raise ValueError(f"{name} must be {kinds} for {rows} rows of x under {label}, got shape {shape}")
     return backend.asarray(y, name)
 
@@ -88,29 +115,29 @@ def weights(weight: Any, x: Array, shapes: Shapes, backend: Backend, *, name: st
     return weight
 
 
-def check_values(data: Data, loss: Any, shapes: Shapes, backend: Backend, names: tuple[str, str, str]) -> None:
+def check_values(made: Data, loss: Any, shapes: Shapes, backend: Backend, names: tuple[str, ...]) -> None:
     """Raise for NaN or infinity, class indices or probabilities out of range, and negative weights."""
     xp = backend.xp
-    for array, name in zip(data, names, strict=True):
+    for array, name in zip(made, names, strict=True):
         if array is not None and xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
             where = np.argwhere(~np.isfinite(backend.to_host(array)))
             raise ValueError(f"{name} holds {len(where)} values that are NaN or infinite, the first at {_at(where[0])}")
-    if xp.isdtype(data.y.dtype, "integral"):
-        low, high, classes = int(xp.min(data.y)), int(xp.max(data.y)), shapes.output[-1]
+    if xp.isdtype(made.y.dtype, "integral"):
+        low, high, classes = int(xp.min(made.y)), int(xp.max(made.y)), shapes.output[-1]
         if low < 0 or high >= classes:
             raise ValueError(
                 f"{names[1]} holds class indices from {low} to {high}, but the network has {classes} outputs: "
                 f"indices go from 0 to {classes - 1}"
             )
     elif (bounds := getattr(loss, "target_range", None)) is not None:
-        low, high = float(xp.min(data.y)), float(xp.max(data.y))
+        low, high = float(xp.min(made.y)), float(xp.max(made.y))
         if low < bounds[0] or high > bounds[1]:
             raise ValueError(
                 f"{names[1]} holds values from {low:g} to {high:g}, but {type(loss).__name__} takes targets "
                 f"from {bounds[0]:g} to {bounds[1]:g}"
             )
-    if data.weight is not None and float(xp.min(data.weight)) < 0.0:
-        raise ValueError(f"{names[2]} must not be negative, got {float(xp.min(data.weight)):g}")
+    if made.weight is not None and float(xp.min(made.weight)) < 0.0:
+        raise ValueError(f"{names[2]} must not be negative, got {float(xp.min(made.weight)):g}")
 
 
 def class_weights(class_weight: Any, weight: Any, y: Array, backend: Backend) -> Any:

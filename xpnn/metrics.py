@@ -31,7 +31,7 @@ class Accuracy(Metric):
     """The share of rows whose label is right; with several yes-or-no outputs, the rows where all are right.
 
     >>> import numpy as np
-    >>> float(accuracy(np.asarray([0, 1, 2]), np.asarray([0, 1, 1]), xp=np).round(4))
+    >>> float(accuracy(np.asarray([0.0, 1.0, 2.0]), np.asarray([0.0, 1.0, 1.0]), xp=np).round(4))
     0.6667
     """
 
@@ -39,9 +39,7 @@ class Accuracy(Metric):
     name: ClassVar = "accuracy"
 
     def __call__(self, prediction, target, *, xp, weight=None):
-        dtype = prediction.dtype if xp.isdtype(prediction.dtype, "real floating") else xp.float32
-        right = xp.astype(prediction == target, dtype)
-        return mean_of_rows(right, xp=xp, weight=weight)
+        return mean_of_rows(xp.astype(prediction == target, prediction.dtype), xp=xp, weight=weight)
 
 
 def mean_of_rows(rows: Array, *, xp: Any, weight: Array | None) -> Array:

@@ -12,74 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from xpnn import activations, batches, callbacks, inputs, losses, metrics, optimizers
+from xpnn import activations, batches, callbacks, inputs, losses, optimizers, parameters
+from xpnn import metrics as metrics_module
 from xpnn._arguments import check_count, check_number
-from xpnn.activations import Activation
+from xpnn.architecture import last_layer, mlp, trunk
 from xpnn.backend import Backend, resolve
+from xpnn.history import History
 from xpnn.inputs import Data, Shapes
-from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, Step, walk
+from xpnn.layers import Layer, Sequential, Step
 from xpnn.parameters import Layout, merge
-from xpnn.training import Carry, History, NonFiniteLoss, Numbers, Program, explain_non_finite, run_epoch
+from xpnn.summary import Summary, summary, table
+from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs
+
+__all__ = ["Network", "mlp"]
 
 Array = Any
 
 EVALUATION_ROWS = 8192
 """Rows that validation within `fit` sends through the network at once, so that memory stays bounded."""
-
-
-def mlp(
-    widths: Sequence[int],
-    activation: Any = "relu",
-    output: Any = None,
-    *,
-    dropout: float = 0.0,
-    norm: str | None = None,
-    weight_init: Any = "glorot_uniform",
-    bias_init: Any = "zeros",
-) -> list[Layer]:
-    """The layers of a multilayer perceptron as a list, to read or edit.
-
-    Parameters
-    ----------
-    widths : the number of features, of each hidden layer's neurons, and of outputs: [2, 4, 8, 1].
-    activation : one for all hidden layers, or a list with one for each; a list with one more names the output's too.
-    output : the last layer's activation; None is "identity" (or the last of the `activation` list).
-    dropout : rate of a Dropout after every hidden layer; 0 leaves it out.
-    norm : "batch" puts a BatchNorm before every hidden activation, in place of the bias.
-    weight_init, bias_init : initializers of every Dense layer.
-
-    Raises
-    ------
-    ValueError for fewer than two widths, a list of activations of another length, or an unknown name.
-
-    >>> mlp([2, 4, 1], "tanh", "sigmoid")
-    [Dense(2, 4), Tanh(), Dense(4, 1), Sigmoid()]
-    """
-    widths = list(widths)
-    if len(widths) < 2:
-        raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
-    hidden = len(widths) - 2
-    if isinstance(activation, str | Activation):
-        chosen = [activation] * hidden
-    else:
-        chosen = list(activation)
-        if len(chosen) == hidden + 1 and output is None:
-            output = chosen.pop()
-        if len(chosen) != hidden:
-            raise ValueError(f"activation must be one, or one for each of the {hidden} hidden layers, got {activation!r}")
-    if norm not in (None, "batch"):
-        raise ValueError(f"norm must be None or 'batch', got {norm!r}")
-    check_number("dropout", dropout, low=0.0, high=1.0, open_high=True)
-    starts = {"weight_init": weight_init, "bias_init": bias_init}
-    layers: list[Layer] = []
-    for n_in, n_out, name in zip(widths[:-2], widths[1:-1], chosen, strict=True):
-        layers += [Dense(n_in, n_out, bias=norm is None, **starts)]
-        layers += [BatchNorm(n_out)] if norm == "batch" else []
-        layers += [activations.get(name)]
-        layers += [Dropout(dropout)] if dropout else []
-    layers.append(Dense(widths[-2], widths[-1], **starts))
-    last = activations.get("identity" if output is None else output)
-    return layers if last == activations.identity else [*layers, last]
 
 
 class Network:
@@ -102,9 +52,9 @@ class Network:
     >>> net = Network(mlp([2, 3, 1], output="sigmoid"), seed=1)
     >>> print(net)
     Network on numpy, float32, seed 1
-      0  Dense(2, 3)  -> 3       9 parameters
+      0  Dense(2, 3)  -> 3  9 parameters
       1  ReLU()       -> 3
-      2  Dense(3, 1)  -> 1       4 parameters
+      2  Dense(3, 1)  -> 1  4 parameters
       3  Sigmoid()    -> 1
     13 parameters
     >>> net.predict([[0.0, 0.0]]).shape
@@ -124,7 +74,7 @@ class Network:
         sample = self.layer.input_shape
         if sample is None:
             raise ValueError(f"no layer says how many features the network takes: {list(self.layer.layers)}")
-        self.seeds = _seeds(seed, members)
+        self.seeds = batches.member_seeds(seed, members)
         stack = len(self.seeds) if members is not None or isinstance(seed, Sequence) else None
         self._shapes = Shapes(sample, self.layer.output_shape(sample), stack, f"{self.layer.layers[0]}, layer 0")
         self.backend = resolve(backend, dtype)
@@ -142,10 +92,9 @@ class Network:
         params, states = np.stack(rows), np.stack([one] * len(rows))
         if self.members is None:
             params, states = params[0], states[0]
-        self._carry = Carry(self.backend.copy(self.backend.asarray(params)), self.backend.asarray(states), None)
-        self._optimizer: Any = None
-        self._loss: Any = None
-        self._epoch = self._step = self._first = 0
+        carry = Carry(self.backend.copy(self.backend.asarray(params)), self.backend.asarray(states), None)
+        self.progress = Progress(carry)
+        self._prepared: Any = None
 
     # What it is
 
@@ -167,54 +116,49 @@ class Network:
     @property
     def epoch(self) -> int:
         """How many epochs `fit` has finished."""
-        return self._epoch
+        return self.progress.epoch
 
     @property
     def n_params(self) -> int:
         """How many learned numbers a member has."""
         return self._learned.size
 
+    @property
+    def updates(self) -> int:
+        """How many updates `fit` and `step` have made."""
+        return self.progress.step
+
+    @property
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Where each learned array lies in the flat vector of parameters, and each layer's state in its own."""
+        return self._learned, self._state
+
     def __repr__(self) -> str:
-        shape, rows = self._shapes.sample, []
-        for index, layer in enumerate(self.layers):
-            shape = layer.output_shape(shape)
-            count = sum(entry.stop - entry.start for entry in self._learned.entries if entry.path[0] == index)
-            rows.append((str(index), str(layer), "-> " + " x ".join(map(str, shape)), f"{count:,} parameters" * bool(count)))
-        wide = [max(len(row[column]) for row in rows) for column in range(4)]
-        table = "\n".join(
-            f"  {a:>{wide[0]}}  {b:<{wide[1]}}  {c:<{wide[2]}}  {d:>{max(16, wide[3])}}".rstrip() for a, b, c, d in rows
-        )
-        stack = f", {self.members} members" if self.members is not None else f", seed {self.seed}"
-        each = " a member" if self.members is not None else ""
-        head = f"Network on {self.backend.label}, {self.backend.dtype}{stack}"
-        return f"{head}\n{table}\n{self.n_params:,} parameters{each}"
+        return table(self)
 
     def summary(self) -> Summary:
         """What `print(net)` shows, with the memory that parameters and layer state take and the training so far."""
-        size = {"float32": 4, "float64": 8}[self.backend.dtype] * (self.members or 1)
-        trained = f"{self._epoch} epochs, {self._step} updates" if self._step else "not trained"
-        return Summary(
-            f"{self!r}\n{self.n_params * size:,} bytes of parameters, {self._state.size * size:,} of layer state; {trained}"
-            + (f" by {self._optimizer} on {self._loss}" if self._step else "")
-        )
+        return summary(self)
 
     # Parameters
 
     @property
     def params(self) -> list[Any]:
-        """The parameters and the state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
-        copied = Carry(self.backend.copy(self._carry.params), self.backend.copy(self._carry.state), None)
-        return self._tree(copied)
+        """The parameters and state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
+        carry = self.progress.carry
+        return self._tree(carry._replace(params=self.backend.copy(carry.params), state=self.backend.copy(carry.state)))
 
     @params.setter
     def params(self, values: Sequence[Any]) -> None:
-        shape = {entry.label: entry.shape for layout in (self._learned, self._state) for entry in layout.entries}
         lead = () if self.members is None else (self.members,)
-        checked = _checked_tree(values, self._tree(self._carry), shape, lead, self.backend, ())
+        shapes = {e.label: (*lead, *e.shape) for layout in self.layouts for e in layout.entries}
+        checked = parameters.checked(values, self._tree(self.progress.carry), shapes, self.backend.asarray)
         xp = self.backend.xp
-        params = self._learned.flatten(checked, xp=xp) if self._learned.size else self._carry.params
-        state = self._state.flatten(checked, xp=xp) if self._state.size else self._carry.state
-        self._carry = Carry(self.backend.copy(params), self.backend.copy(state), self._carry.memory)
+        carry = self.progress.carry
+        params = self._learned.flatten(checked, xp=xp) if self._learned.size else carry.params
+        state = self._state.flatten(checked, xp=xp) if self._state.size else carry.state
+        carry = carry._replace(params=self.backend.copy(params), state=self.backend.copy(state))
+        self.progress = self.progress._replace(carry=carry)
 
     @property
     def weights(self) -> list[Array]:
@@ -228,7 +172,7 @@ class Network:
 
     def _named(self, name: str) -> list[Array]:
         xp = self.backend.xp
-        tree = self._learned.unflatten(self._carry.params, xp=xp)
+        tree = self._learned.unflatten(self.progress.carry.params, xp=xp)
         return [self.backend.copy(array) for entry, array in self._learned.pairs(tree) if entry.name == name]
 
     def _tree(self, carry: Carry) -> list[Any]:
@@ -262,7 +206,7 @@ class Network:
     def outputs(self, x: Any) -> list[Array]:
         """x and then the output of every layer: the list that the tutorial calls `output`."""
         found = [inputs.features(x, self._shapes, self.backend, lead=True)]
-        for layer, params in zip(self.layers, self._tree(self._carry), strict=True):
+        for layer, params in zip(self.layers, self._tree(self.progress.carry), strict=True):
             found.append(layer.forward(params, found[-1], xp=self.backend.xp)[0])
         return found
 
@@ -283,24 +227,25 @@ class Network:
         {'loss': 0.5, 'accuracy': 0.5}
         """
         loss = self._loss_of(loss)
-        chosen = [_metric(one) for one in metrics]
-        data = self._data(x, y, sample_weight, loss, lead=False)
+        chosen = [metrics_module.get(one) for one in metrics]
+        trunk(self.layer, loss)
+        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
         return self._evaluate(data, loss, chosen, batch_size)
 
     def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
-        xp, trunk = self.backend.xp, _trunk(self.layer, loss)
-        output = self._output(trunk, data.x, batch_size)
+        xp = self.backend.xp
+        output = self._output(trunk(self.layer, loss), data.x, batch_size)
         logs = {"loss": loss(output, data.y, xp=xp, weight=data.weight)[0]}
         link = getattr(loss, "link", None)
         for metric in chosen:
             needs = getattr(metric, "needs", "scores")
-            prediction, target = metrics.convert(output, data.y, needs, link, _ending(self.layer), xp=xp)
-            logs[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
+            prediction, target = metrics_module.convert(output, data.y, needs, link, last_layer(self.layer), xp=xp)
+            logs[metrics_module.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
         return {name: self._number(value) for name, value in logs.items()}
 
     def _output(self, layer: Sequential, x: Array, batch_size: int | None = None) -> Array:
         """The output of `layer` (the network, or without its last activation), some rows at a time."""
-        xp, tree = self.backend.xp, self._tree(self._carry)
+        xp, tree = self.backend.xp, self._tree(self.progress.carry)
         axis = x.ndim - len(self._shapes.sample) - 1
         rows = x.shape[axis]
         if batch_size is None or batch_size >= rows:
@@ -315,30 +260,30 @@ class Network:
 
     # Gradients
 
-    def value_and_grad(
-        self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None
-    ) -> tuple[Array, list[Any]]:
-        """The loss on (x, y) and its gradient: a dict of arrays for each layer, as `params`, the learned entries.
+    def value_and_grad(self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> tuple[Array, list[Any]]:
+        """The loss on (x, y) and its gradient: a dict of arrays for each layer, as `params`,
+        the learned entries.
 
         Exactly what the next `step` would use: layers are in training mode, dropout with that step's mask. Nothing
         changes. With x (n, 1, features) and y (n, 1, outputs) a lone network gives each sample's own value and
         gradient, with a leading n.
         """
         loss = self._loss_of(loss)
-        data = self._data(x, y, sample_weight, loss, lead=True)
-        xp, program = self.backend.xp, self._program(loss, self._optimizer or optimizers.Adam())
-        numbers = self._numbers(program).epoch(self._epoch, range(self._step, self._step + 1), self._first)[0]
+        program, numbers = self._prepare(loss, self._optimizer_of(None))
+        data, xp = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, lead=True), self.backend.xp
+        now = self.progress
+        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
         step = Step(numbers.layers, numbers.keys, xp)
-        value, grads, _ = program.value_and_grad(self._carry.params, self._carry.state, data, step, xp=xp)
+        value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, step, xp=xp)
         return value, self._learned.unflatten(grads, xp=xp)
 
     def vjp(self, x: Any) -> tuple[Array, Callable[[Array], tuple[Array, list[Any]]]]:
-        """The output y at inference and the function `dy -> (dx, grads)` that pulls a gradient back through the network.
+        """The output y at inference, and the function `dy -> (dx, grads)` that pulls a gradient back to the input.
 
         For forces, sensitivities and solvers: with y an energy, dx at dy = 1 is dE/dx. `dy` must be one of the
         network's own arrays, of the shape of y.
 
-        >>> y, pullback = Network([Dense(2, 1)], seed=0).vjp([[1.0, 2.0]])
+        >>> y, pullback = Network(mlp([2, 1]), seed=0).vjp([[1.0, 2.0]])
         >>> dx, grads = pullback(np.ones_like(y))
         >>> grads[0]["weight"]
         array([[1.],
@@ -364,12 +309,13 @@ class Network:
         `optimizer` and `loss` as in `fit`. Values are not checked, which would wait for the device.
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
-        data = self._data(x, y, sample_weight, loss, lead=False)
-        program, first, carry = self._start(loss, optimizer)
-        numbers = self._numbers(program).epoch(self._epoch, range(self._step, self._step + 1), first)[0]
+        program, numbers = self._prepare(loss, optimizer)
+        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
+        now = self._started(loss, optimizer)
+        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
         with self.backend.quiet():
-            carry, value = program.step(carry, data, numbers, xp=self.backend.xp)
-        self._install(carry, loss, optimizer, first, self._epoch, self._step + 1)
+            carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
+        self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
 
     def fit(
@@ -425,62 +371,38 @@ class Network:
         if batch_size is not None:
             check_count("batch_size", batch_size)
         check_number("validation_split", validation_split, low=0.0, high=1.0, open_high=True)
-        chosen = [_metric(one) for one in metrics]
+        chosen = [metrics_module.get(one) for one in metrics]
         watchers = _watchers(callbacks, verbose)
-        train, held = self._training_data(
-            x, y, loss, sample_weight, class_weight, validation_data, validation_split
-        )
         if not self.n_params:
             raise ValueError("the network has no learned parameters: there is nothing to fit")
-        program, first, carry = self._start(loss, optimizer)
-        numbers = self._numbers(program)
+        program, numbers = self._prepare(loss, optimizer)
+        check = {"shapes": self._shapes, "backend": self.backend, "check": True}
+        train, held = inputs.data(x, y, sample_weight, loss, class_weight=class_weight, **check), None
         stacked, rank = self.members is not None, len(self._shapes.sample)
+        if validation_data is not None:
+            held = inputs.data(*_validation(validation_data, validation_split), loss, of="validation ", **check)
+        elif validation_split:
+            train, held = batches.hold_out(train, rank, validation_split, self.seeds, stacked, self.backend)
         source = batches.Batches(train, rank, batch_size, shuffle, self.seeds, stacked, self.backend)
 
-        self._install(carry, loss, optimizer, first, self._epoch, self._step)
-        self.history = history = History()
-        try:
-            for watcher in watchers:
-                watcher.on_fit_begin(self, epochs)
-            for _ in range(epochs):
-                if self._fit_epoch(program, source, numbers, held, chosen, watchers, batch_size):
-                    break
-        finally:
-            for watcher in watchers:
-                watcher.on_fit_end(self, history)
-        return history
-
-    def _fit_epoch(self, program, source, numbers, held, chosen, watchers, batch_size) -> bool:
-        """One epoch with its record and callbacks; whether one of them asks to stop. Undone where anything raises."""
-        before = self._carry, self._epoch, self._step
-        recorded = len(self.history.epoch)
-        try:
-            rows = numbers.epoch(self._epoch, range(self._step, self._step + source.steps), self._first)
-            done = run_epoch(program, self._carry, source, rows, self._epoch)
-            if not done.finite:
-                what = explain_non_finite(program, self._carry, source, rows, self._epoch)
-                raise NonFiniteLoss(f"training went non-finite in {what} The network is as it was before that epoch.")
-            self._carry, self._epoch, self._step = done.carry, self._epoch + 1, self._step + source.steps
-            logs = {"loss": self._number(done.loss)}
+        def measure() -> dict[str, Any]:
+            rows, logs = max(batch_size or EVALUATION_ROWS, EVALUATION_ROWS), {}
             if chosen:
-                size = max(batch_size or EVALUATION_ROWS, EVALUATION_ROWS)
-                trained = self._evaluate(source.data, program.loss, chosen, size)
-                logs |= {name: value for name, value in trained.items() if name != "loss"}
+                logs |= self._evaluate(train, loss, chosen, rows)
+                del logs["loss"]
             if held is not None:
-                found = self._evaluate(held, program.loss, chosen, max(batch_size or EVALUATION_ROWS, EVALUATION_ROWS))
-                logs |= {f"val_{name}": value for name, value in found.items()}
-            self.history.append(self._epoch - 1, logs)
-            return any([watcher.on_epoch_end(self, self._epoch - 1, logs) is True for watcher in watchers])
-        except BaseException:
-            self._carry, self._epoch, self._step = before
-            if len(self.history.epoch) > recorded:
-                self.history.pop()
-            raise
+                logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
+            return logs
+
+        self.progress = self._started(loss, optimizer)
+        self.history = History()
+        fit_epochs(self, Plan(program, numbers, source, measure, watchers), epochs, self.history)
+        return self.history
 
     def reset(self, seed: Any = None) -> None:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""
         if seed is not None:
-            self.seeds = _seeds(seed, self.members)
+            self.seeds = batches.member_seeds(seed, self.members)
         self.history = History()
         self._begin()
 
@@ -497,84 +419,45 @@ class Network:
     def _moved(self, backend: Backend) -> Network:
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        new.backend, new.history = backend, copy.deepcopy(self.history)
-        new._carry = _map_carry(lambda array: backend.copy(backend.asarray(array)), self._carry)
+        new.backend, new.history, new._prepared = backend, copy.deepcopy(self.history), None
+        new.progress = _map_arrays(lambda array: backend.copy(backend.asarray(array)), self.progress)
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        host = _map_carry(lambda array: np.array(self.backend.to_host(array)), self._carry)
-        return self.__dict__ | {"backend": (self.backend.label, self.backend.dtype), "_carry": host}
+        host = _map_arrays(lambda array: np.array(self.backend.to_host(array)), self.progress)
+        return self.__dict__ | {
+            "backend": (self.backend.label, self.backend.dtype),
+            "progress": host,
+            "_prepared": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         backend = resolve(*state["backend"])
-        carry = _map_carry(lambda array: backend.copy(backend.asarray(array)), state["_carry"])
-        self.__dict__.update(state | {"backend": backend, "_carry": carry})
+        progress = _map_arrays(lambda array: backend.copy(backend.asarray(array)), state["progress"])
+        self.__dict__.update(state | {"backend": backend, "progress": progress})
 
     # What the methods above share
 
     def _loss_of(self, loss: Any) -> Any:
-        return (self._loss or losses.mean_squared_error) if loss is None else losses.get(loss)
+        return (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
 
     def _optimizer_of(self, optimizer: Any) -> Any:
-        return (self._optimizer or optimizers.Adam()) if optimizer is None else optimizers.get(optimizer)
+        return (self.progress.optimizer or optimizers.Adam()) if optimizer is None else optimizers.get(optimizer)
 
-    def _program(self, loss: Any, optimizer: Any) -> Program:
-        return Program(_trunk(self.layer, loss), self._learned, self._state, loss, optimizer)
+    def _prepare(self, loss: Any, optimizer: Any) -> tuple[Program, Numbers]:
+        """The structure of a step and its numbers; those made last where loss and optimizer are the same."""
+        if self._prepared is None or self._prepared[0].loss is not loss or self._prepared[0].optimizer != optimizer:
+            program = Program(trunk(self.layer, loss), self._learned, self._state, loss, optimizer)
+            self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)
+        return self._prepared
 
-    def _numbers(self, program: Program) -> Numbers:
-        return Numbers(program, self.seeds, self.members, self.backend)
-
-    def _start(self, loss: Any, optimizer: Any) -> tuple[Program, int, Carry]:
-        """The program, the step at which the optimizer's state began, and what a step changes; nothing is kept yet."""
-        program = self._program(loss, optimizer)
-        if self._carry.memory is not None and optimizer == self._optimizer:
-            return program, self._first, self._carry
-        memory = optimizer.init(self._carry.params, xp=self.backend.xp)
-        return program, self._step, self._carry._replace(memory=memory)
-
-    def _install(self, carry: Carry, loss: Any, optimizer: Any, first: int, epoch: int, step: int) -> None:
-        self._carry, self._loss, self._optimizer = carry, loss, optimizer
-        self._first, self._epoch, self._step = first, epoch, step
-
-    def _data(self, x: Any, y: Any, weight: Any, loss: Any, *, lead: bool, of: str = "") -> Data:
-        _trunk(self.layer, loss)  # a loss that does not fit the last layer is the first thing to say
-        x = inputs.features(x, self._shapes, self.backend, name=f"{of}x", lead=lead)
-        y = inputs.targets(y, x, loss, self._shapes, self.backend, name=f"{of}y")
-        return Data(x, y, inputs.weights(weight, x, self._shapes, self.backend, name=f"{of}sample_weight"))
-
-    def _training_data(self, x, y, loss, sample_weight, class_weight, validation_data, validation_split):
-        """Checked training data, and validation data or None."""
-        names = ("x", "y", "sample_weight")
-        data = self._data(x, y, None, loss, lead=False)
-        weight = inputs.class_weights(class_weight, sample_weight, data.y, self.backend)
-        data = data._replace(weight=inputs.weights(weight, data.x, self._shapes, self.backend))
-        inputs.check_values(data, loss, self._shapes, self.backend, names)
-        if validation_data is not None:
-            if validation_split:
-                raise ValueError("give validation_data or validation_split, not both")
-            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise TypeError(f"validation_data must be (x, y) or (x, y, sample_weight), got {type(validation_data)}")
-            x, y, weight = (*validation_data, None)[:3]
-            held = self._data(x, y, weight, loss, lead=False, of="validation ")
-            inputs.check_values(held, loss, self._shapes, self.backend, tuple(f"validation {name}" for name in names))
-            return data, held
-        return self._split(data, validation_split) if validation_split else (data, None)
-
-    def _split(self, data: Data, fraction: float) -> tuple[Data, Data]:
-        rank = len(self._shapes.sample)
-        own = (data.x.ndim == rank + 2, data.y.ndim == 3, data.weight is not None and data.weight.ndim == 2)
-        labels = inputs.class_labels(data.y, self.backend)
-        parts = batches.split(data.x.shape[data.x.ndim - rank - 1], fraction, self.seeds, labels)
-        chosen = []
-        for rows in parts:
-            rows = self.backend.asarray(rows if self.members is not None else rows[0], dtype=None)
-            chosen.append(
-                Data(*(
-                    None if array is None else batches.gather(array, rows, mine, xp=self.backend.xp)
-                    for array, mine in zip(data, own, strict=True)
-                ))
-            )
-        return chosen[0], chosen[1]
+    def _started(self, loss: Any, optimizer: Any) -> Progress:
+        """Where training goes on from: with the optimizer's state, or a new one for another optimizer."""
+        now = self.progress
+        if now.carry.memory is not None and optimizer == now.optimizer:
+            return now._replace(loss=loss, optimizer=optimizer)
+        memory = optimizer.init(now.carry.params, xp=self.backend.xp)
+        return now._replace(carry=now.carry._replace(memory=memory), loss=loss, optimizer=optimizer, first=now.step)
 
     def _number(self, value: Any) -> Any:
         """A float, or a host array with one number a member."""
@@ -582,66 +465,13 @@ class Network:
         return float(host) if self.members is None else np.asarray(host, dtype=np.float64)
 
 
-class Summary(str):
-    """Text that shows its line breaks where a console or a notebook shows a value."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _seeds(seed: Any, members: int | None) -> tuple[int, ...]:
-    """One seed a member, each from 0 to 2^64 - 1."""
-    if members is not None:
-        check_count("members", members)
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    if hasattr(seed, "tolist"):
-        seed = seed.tolist()
-    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
-    for one in seeds:
-        check_count("seed", one, low=0)
-        if one >= 1 << 64:
-            raise ValueError(f"seed must be < 2**64, got {one}")
-    if isinstance(seed, Sequence):
-        if members is not None and len(seeds) != members:
-            raise ValueError(f"seed must have one entry for each of the {members} members, got {len(seeds)}")
-        if not seeds:
-            raise ValueError("seed must not be an empty list")
-        return tuple(int(one) for one in seeds)
-    return tuple(int(seed) + k for k in range(members or 1))
-
-
-def _ending(layer: Layer) -> Layer | None:
-    """The last layer that is no container."""
-    last = None
-    for _, last in walk(layer):  # noqa: B007
-        pass
-    return last
-
-
-def _trunk(layer: Sequential, loss: Any) -> Sequential:
-    """The layers up to what the loss takes: without the last activation where that is the loss's link.
-
-    Raises ValueError where the network ends in another probability.
-    """
-    link, ending = getattr(loss, "link", None), _ending(layer)
-    if link is None or not isinstance(ending, Activation):
-        return layer
-    if ending == link:
-        return _without_last(layer)
-    if ending.probability:
-        raise ValueError(
-            f"loss {type(loss).__name__} takes logits or a last layer {link}, but the network ends in {ending}: "
-            "leave that layer out, or take the loss that goes with it"
-        )
-    return layer
-
-
-def _without_last(layer: Sequential) -> Sequential:
-    *before, last = layer.layers
-    if isinstance(last, Sequential):
-        return Sequential((*before, _without_last(last)))
-    return Sequential(tuple(before))
+def _validation(given: Any, split: float) -> tuple[Any, Any, Any]:
+    if split:
+        raise ValueError("give validation_data or validation_split, not both")
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise TypeError(f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+    x, y, weight = (*given, None)[:3]
+    return x, y, weight
 
 
 def _watchers(chosen: Iterable[Any], verbose: int) -> list[callbacks.Callback]:
@@ -651,33 +481,7 @@ def _watchers(chosen: Iterable[Any], verbose: int) -> list[callbacks.Callback]:
     return watchers + [callbacks.ProgressBar()] * (verbose == 1) + [callbacks.PrintEpoch()] * (verbose == 2)
 
 
-def _metric(metric: Any) -> Any:
-    return metrics.get(metric)
-
-
-def _map_carry(function: Callable[[Array], Array], carry: Carry) -> Carry:
-    memory = carry.memory
-    if memory:
-        memory = type(memory)(*map(function, memory))
-    return Carry(function(carry.params), function(carry.state), memory)
-
-
-def _checked_tree(values: Any, template: Any, shapes: dict, lead: tuple, backend: Backend, path: tuple) -> Any:
-    """`values` as the network's own arrays in the nesting of `template`; a difference raises, naming the place."""
-    at = f"params{''.join(f'[{i}]' for i in path)}"
-    if isinstance(template, list):
-        if not isinstance(values, Sequence) or len(values) != len(template):
-            raise ValueError(f"{at} must be a list of {len(template)} layers, got {type(values).__name__}")
-        pairs = enumerate(zip(values, template, strict=True))
-        return [_checked_tree(value, part, shapes, lead, backend, (*path, i)) for i, (value, part) in pairs]
-    if not isinstance(values, dict) or set(values) != set(template):
-        given = sorted(values) if isinstance(values, dict) else type(values).__name__
-        raise ValueError(f"{at} must have the entries {sorted(template)}, got {given}")
-    checked = {}
-    for name in template:
-        array = backend.asarray(values[name], f"{at}[{name!r}]")
-        wanted = (*lead, *shapes[".".join([*map(str, path), name])])
-        if tuple(array.shape) != wanted:
-            raise ValueError(f"{at}[{name!r}] must have shape {wanted}, got {tuple(array.shape)}")
-        checked[name] = array
-    return checked
+def _map_arrays(function: Callable[[Array], Array], progress: Progress) -> Progress:
+    carry, memory = progress.carry, progress.carry.memory
+    memory = type(memory)(*map(function, memory)) if memory else memory
+    return progress._replace(carry=Carry(function(carry.params), function(carry.state), memory))

@@ -8,7 +8,7 @@ optimizer is then a few whole-array operations whatever the depth, and a checkpo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 Array = Any
@@ -103,7 +103,7 @@ def merge(first: Tree, second: Tree) -> Tree:
 
 
 def multiplier_table(layout: Layout, depth: int, multipliers: Any) -> list[float] | None:
-    """One factor for each element of the flat vector from `{"bias": 0.1, 0: 0.0, "1.weight": 2.0}`; None where all are 1.
+    """A factor for each element of the flat vector from `{"bias": 0.1, 0: 0.0, "1.weight": 2.0}`; None where all are 1.
 
     A key is a parameter's name, a layer's number (negative from the end of `depth` layers) or both as "0.weight". An
     element that several keys reach takes the product of their factors.
@@ -128,3 +128,27 @@ def multiplier_table(layout: Layout, depth: int, multipliers: Any) -> list[float
         for i in reached:
             factors[i] *= float(factor)
     return [f for f, entry in zip(factors, layout.entries, strict=True) for _ in range(entry.stop - entry.start)]
+
+
+def checked(values: Any, template: Tree, shapes: dict[str, tuple[int, ...]], convert: Any, path: tuple = ()) -> Tree:
+    """`values` as a tree of the nesting, names and shapes wanted; a difference is a ValueError that names the place.
+
+    `template` has the nesting and the names, `shapes` the shape by label, and `convert(array, name)` makes an array of
+    the right kind.
+    """
+    at = f"params{''.join(f'[{i}]' for i in path)}"
+    if isinstance(template, list):
+        if not isinstance(values, Sequence) or len(values) != len(template):
+            given = f"{type(values).__name__} of {len(values)}" if isinstance(values, Sequence) else repr(values)
+            raise ValueError(f"{at} must be a list of {len(template)} layers, got {given}")
+        pairs = zip(values, template, strict=True)
+        return [checked(value, part, shapes, convert, (*path, i)) for i, (value, part) in enumerate(pairs)]
+    if not isinstance(values, dict) or set(values) != set(template):
+        given = sorted(values) if isinstance(values, dict) else repr(values)
+        raise ValueError(f"{at} must have the entries {sorted(template)}, got {given}")
+    tree = {}
+    for name in template:
+        tree[name], wanted = convert(values[name], f"{at}[{name!r}]"), shapes[".".join([*map(str, path), name])]
+        if tuple(tree[name].shape) != wanted:
+            raise ValueError(f"{at}[{name!r}] must have shape {wanted}, got {tuple(tree[name].shape)}")
+    return tree

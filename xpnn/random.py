@@ -12,7 +12,7 @@ from typing import Any
 
 Array = Any
 
-# 2^32 / golden ratio as a signed word (Knuth, The Art of Computer Programming 3, 6.4), to keep zero from mapping to zero.
+# 2^32 / golden ratio as a signed word (Knuth, The Art of Computer Programming 3, 6.4), so that zero moves
 _GOLDEN = 0x9E3779B9 - (1 << 32)
 
 

@@ -13,16 +13,17 @@ import numpy as np
 Array = Any
 
 
-def by_hand(x: Any) -> tuple[Array, Any]:
-    """`x` as a floating-point array and its namespace, for the functions that people call by hand.
+def by_hand(values: Any) -> tuple[Array, Any]:
+    """`values` as a floating-point array and its namespace, for the functions that people call by hand.
 
     Numbers, lists and integer arrays become floating point; arrays of any library stay where they are.
     """
+    x: Any = values
     if not isinstance(x, np.ndarray):
         from array_api_compat import array_namespace, is_array_api_obj
 
-        if is_array_api_obj(x) and not isinstance(x, np.generic):
-            xp = array_namespace(x)
+        if is_array_api_obj(values) and not isinstance(values, np.generic):
+            xp: Any = array_namespace(values)
             return (x if xp.isdtype(x.dtype, "real floating") else xp.astype(x, xp.float32)), xp
         x = np.asarray(x)
     return (x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)), np

@@ -15,6 +15,8 @@ import numpy as np
 from xpnn import optimizers, schedules
 from xpnn.backend import Backend
 from xpnn.batches import Batches, step_keys
+from xpnn.callbacks import Callback
+from xpnn.history import History
 from xpnn.inputs import Data
 from xpnn.layers import Sequential, Step, map_layers, walk
 from xpnn.optimizers import Optimizer
@@ -37,7 +39,7 @@ class Carry(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """The structure of a step, everything about it that is no array: layers, where their arrays lie, loss, optimizer."""
+    """The structure of a step, all of it that is no array: layers, where their arrays lie, loss, optimizer."""
 
     layer: Sequential
     learned: Layout
@@ -70,6 +72,17 @@ class Program:
         return Carry(params, state, memory), value
 
 
+class Progress(NamedTuple):
+    """Where training stands. A value: keeping it is a safety copy, putting it back undoes what came after."""
+
+    carry: Carry
+    loss: Any = None
+    optimizer: Optimizer | None = None
+    epoch: int = 0  # epochs that `fit` has finished
+    step: int = 0  # updates made
+    first: int = 0  # updates made when the optimizer's state began
+
+
 class StepNumbers(NamedTuple):
     """The inputs of one step that are neither its batch nor what it changes."""
 
@@ -87,7 +100,9 @@ class Numbers:
 
     def __init__(self, program: Program, seeds: Sequence[int], members: int | None, backend: Backend):
         self.program, self.seeds, self.members, self.backend = program, seeds, members, backend
-        factors = multiplier_table(program.learned, len(program.layer.layers), getattr(program.optimizer, "multipliers", {}))
+        factors = multiplier_table(
+            program.learned, len(program.layer.layers), getattr(program.optimizer, "multipliers", {})
+        )
         self._multiplier = None if factors is None else backend.asarray(factors)
         self._fixed: dict[Any, Array] = {}
         self._still = None
@@ -143,6 +158,16 @@ def _pick(tree: Any, step: int) -> Any:
     return tree[step if tree.shape[0] > 1 else 0, ...]
 
 
+class Plan(NamedTuple):
+    """What `fit` has prepared and checked before the first epoch."""
+
+    program: Program
+    numbers: Numbers
+    batches: Batches
+    measure: Callable[[], dict[str, Any]]  # metrics and validation after an epoch
+    watchers: Sequence[Callback]
+
+
 class Epoch(NamedTuple):
     """What an epoch of steps gave: what it changed, and the mean loss on the host (the members' shape)."""
 
@@ -152,7 +177,7 @@ class Epoch(NamedTuple):
 
 
 def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int) -> Epoch:
-    """One pass over the batches. The loss is the mean over all rows (by their weights), each batch's before its update."""
+    """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
     backend, xp = batches.backend, batches.backend.xp
     values, totals = [], []
     with backend.quiet():
@@ -178,91 +203,40 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
     return Epoch(carry, np.sum(losses * share, axis=0) / np.where(total == 0.0, 1.0, total), finite)
 
 
-def explain_non_finite(
-    program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int
-) -> str:
-    """Which layer's output went non-finite first, found by replaying the epoch from `carry`, and the likely cause."""
-    backend, xp = batches.backend, batches.backend.xp
-
-    def finite(array: Array) -> bool:
-        return bool(xp.all(xp.isfinite(array)))
-
-    scale = float(xp.max(xp.abs(batches.data.x)))
-    with backend.quiet():
-        for index, (batch, inputs) in enumerate(zip(batches.epoch(number), numbers, strict=True)):
-            where = f"epoch {number}, step {index + 1} of {batches.steps}"
-            tree = program.tree(carry.params, carry.state, xp=xp)
-            step, x = Step(inputs.layers, inputs.keys, xp), batch.x
-            for position, layer in enumerate(program.layer.layers):
-                x, _ = layer.forward(tree[position], x, xp=xp, step=step.child(position))
-                if not finite(x):
-                    return f"{where}: the output of layer {position}, {layer}, was the first that was not finite. " + (
-                        _cause(program, index + number, scale, finite(carry.params))
-                    )
-            carry, value = program.step(carry, batch, inputs, xp=xp)
-            if not finite(value):
-                return f"{where}: every layer's output was finite, the loss was not. {_cause(program, 0, scale, True)}"
-        where = f"epoch {number}, its last step"
-        if not finite(carry.params):
-            last = f"layer {len(program.layer.layers) - 1}, {program.layer.layers[-1]}"
-            for entry, array in program.learned.pairs(program.learned.unflatten(carry.params, xp=xp)):
-                if not finite(array):
-                    last = f"layer {entry.path[0]}, {program.layer.layers[entry.path[0]]}, in its {entry.name}"
-                    break
-            return f"{where}: the update left values that are not finite in {last}. {_cause(program, 1, scale, False)}"
-    return f"epoch {number}; a replay of the epoch stayed finite, so the cause is an operation that is not deterministic."
+def fit_epochs(net: Any, plan: Plan, epochs: int, history: History) -> None:
+    """Train `net` for `epochs` epochs, recording each. Whatever is raised puts back the last finished epoch first."""
+    for watcher in plan.watchers:
+        watcher.on_fit_begin(net, epochs)
+    try:
+        for _ in range(epochs):
+            before, recorded = net.progress, len(history.epoch)
+            try:
+                asked = _fit_epoch(net, plan, history)
+            except BaseException:
+                net.progress = before
+                history.truncate(recorded)
+                raise
+            if asked:
+                break
+    finally:
+        for watcher in plan.watchers:
+            watcher.on_fit_end(net, history)
 
 
-def _cause(program: Program, updates: int, scale: float, params_finite: bool) -> str:
-    """The likely cause in a sentence: numbers out of proportion, or steps too long."""
-    rate = getattr(program.optimizer, "learning_rate", None)
-    if updates == 0 or scale > 1e4:
-        return f"Likely cause: the scale of the data (the largest |x| is {scale:.3g}); standardize it."
-    grown = "grew until they overflowed" if params_finite else "overflowed in the update before"
-    return f"Likely cause: a learning rate that is too large ({rate}): the weights {grown}."
+def _fit_epoch(net: Any, plan: Plan, history: History) -> bool:
+    """One epoch, its record and its callbacks; whether one of them asks to stop."""
+    now, batches = net.progress, plan.batches
+    steps = range(now.step, now.step + batches.steps)
+    numbers = plan.numbers.epoch(now.epoch, steps, now.first)
+    done = run_epoch(plan.program, now.carry, batches, numbers, now.epoch)
+    if not done.finite:
+        from xpnn.diagnosis import explain_non_finite
 
-
-class History:
-    """What was recorded after each epoch: `history["loss"]` is a list with an entry an epoch.
-
-    `history.history` is the dict of all lists, `history.epoch` the numbers of the epochs, counted from 0 over the
-    network's life. An entry is a float, or for a stack of members an array with one number each.
-
-    >>> history = History()
-    >>> history.append(0, {"loss": 0.5})
-    >>> history["loss"], history.epoch
-    ([0.5], [0])
-    """
-
-    def __init__(self) -> None:
-        self.history: dict[str, list[Any]] = {}
-        self.epoch: list[int] = []
-
-    def __getitem__(self, name: str) -> list[Any]:
-        if name not in self.history:
-            raise KeyError(f"{name!r} was not recorded; there are {list(self.history)}")
-        return self.history[name]
-
-    def __repr__(self) -> str:
-        if not self.epoch:
-            return "History(no epochs)"
-        last = ", ".join(f"{name} {np.round(values[-1], 6)}" for name, values in self.history.items())
-        return f"History({len(self.epoch)} epochs; last: {last})"
-
-    def append(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Record one epoch."""
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-
-    def pop(self) -> None:
-        """Forget the last epoch."""
-        self.epoch.pop()
-        for values in self.history.values():
-            values.pop()
-
-    def plot(self, ax: Any = None) -> Any:
-        """The recorded curves over epochs as a matplotlib Axes."""
-        from xpnn.plotting import plot_history
-
-        return plot_history(self, ax=ax)
+        where = explain_non_finite(plan.program, now.carry, batches, numbers, now.epoch)
+        raise NonFiniteLoss(f"training went non-finite in {where} The network is as it was before that epoch.")
+    net.progress = now._replace(carry=done.carry, epoch=now.epoch + 1, step=steps.stop)
+    logs = {"loss": done.loss} | plan.measure()
+    logs = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
+    history.append(now.epoch, logs)
+    answers = [watcher.on_epoch_end(net, now.epoch, logs) for watcher in plan.watchers]  # each is asked
+    return True in answers

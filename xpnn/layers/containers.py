@@ -89,7 +89,4 @@ class Sequential(Layer):
         return dy, grads
 
     def update_state(self, params, caches, *, xp):
-        return [
-            layer.update_state(params[index], caches[index], xp=xp) for index, layer in enumerate(self.layers)
-        ]
-
+        return [layer.update_state(params[index], caches[index], xp=xp) for index, layer in enumerate(self.layers)]

@@ -1,0 +1,101 @@
+"""How layers are put together: the usual stack of them, and where it ends as far as a loss is concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xpnn import activations
+from xpnn._arguments import check_number
+from xpnn.activations import Activation
+from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, walk
+
+
+def mlp(
+    widths: Sequence[int],
+    activation: Any = "relu",
+    output: Any = None,
+    *,
+    dropout: float = 0.0,
+    norm: str | None = None,
+    weight_init: Any = "glorot_uniform",
+    bias_init: Any = "zeros",
+) -> list[Layer]:
+    """The layers of a multilayer perceptron as a list, to read or edit.
+
+    Parameters
+    ----------
+    widths : the number of features, of each hidden layer's neurons, and of outputs: [2, 4, 8, 1].
+    activation : one for all hidden layers, or a list with one for each; a list with one more names the output's too.
+    output : the last layer's activation; None is "identity" (or the last of the `activation` list).
+    dropout : rate of a Dropout after every hidden layer; 0 leaves it out.
+    norm : "batch" puts a BatchNorm before every hidden activation, in place of the bias.
+    weight_init, bias_init : initializers of every Dense layer.
+
+    Raises
+    ------
+    ValueError for fewer than two widths, a list of activations of another length, or an unknown name.
+
+    >>> mlp([2, 4, 1], "tanh", "sigmoid")
+    [Dense(2, 4), Tanh(), Dense(4, 1), Sigmoid()]
+    """
+    widths = list(widths)
+    if len(widths) < 2:
+        raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
+    hidden = len(widths) - 2
+    if isinstance(activation, str | Activation):
+        chosen = [activation] * hidden
+    else:
+        chosen = list(activation)
+        if len(chosen) == hidden + 1 and output is None:
+            output = chosen.pop()
+        if len(chosen) != hidden:
+            raise ValueError(
+                f"activation must be one, or one for each of the {hidden} hidden layers, got {activation!r}"
+            )
+    if norm not in (None, "batch"):
+        raise ValueError(f"norm must be None or 'batch', got {norm!r}")
+    check_number("dropout", dropout, low=0.0, high=1.0, open_high=True)
+    starts = {"weight_init": weight_init, "bias_init": bias_init}
+    layers: list[Layer] = []
+    for n_in, n_out, name in zip(widths[:-2], widths[1:-1], chosen, strict=True):
+        layers += [Dense(n_in, n_out, bias=norm is None, **starts)]
+        layers += [BatchNorm(n_out)] if norm == "batch" else []
+        layers += [activations.get(name)]
+        layers += [Dropout(dropout)] if dropout else []
+    layers.append(Dense(widths[-2], widths[-1], **starts))
+    last = activations.get("identity" if output is None else output)
+    return layers if last == activations.identity else [*layers, last]
+
+
+def last_layer(layer: Layer) -> Layer | None:
+    """The last layer that is no container."""
+    last = None
+    for _, leaf in walk(layer):
+        last = leaf
+    return last
+
+
+def trunk(layer: Sequential, loss: Any) -> Sequential:
+    """The layers up to what the loss takes: without the last activation where that is the loss's link.
+
+    Raises ValueError where the network ends in another probability.
+    """
+    link, ending = getattr(loss, "link", None), last_layer(layer)
+    if link is None or not isinstance(ending, Activation):
+        return layer
+    if ending == link:
+        return _without_last(layer)
+    if ending.probability:
+        raise ValueError(
+            f"loss {type(loss).__name__} takes logits or a last layer {link}, but the network ends in {ending}: "
+            "leave that layer out, or take the loss that goes with it"
+        )
+    return layer
+
+
+def _without_last(layer: Sequential) -> Sequential:
+    *before, last = layer.layers
+    if isinstance(last, Sequential):
+        return Sequential((*before, _without_last(last)))
+    return Sequential(tuple(before))
