@@ -119,7 +119,7 @@ class ReLU(Activation):
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """y_i = exp(x_i) / sum_j exp(x_j) over the last axis; the largest x is taken off first, so that exp cannot overflow.
+    """y_i = exp(x_i) / sum_j exp(x_j) over the last axis; the largest x is taken off first: exp cannot overflow.
 
     Each output depends on every input: dy_i/dx_j = y_i (1[i = j] - y_j), so that dL/dx = y (dy - sum_j dy_j y_j).
     `softmax.derivative(x)` is that matrix, of shape (*x.shape, n).
