@@ -68,7 +68,7 @@ def check_count(name: str, value: Any, *, low: int = 1) -> None:
 
 
 def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:
-    """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (a member each), schedule."""
+    """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (one a member), schedule."""
     if isinstance(value, Callable):
         return value
     if hasattr(value, "tolist"):

@@ -38,9 +38,9 @@ def fold(key: Array, number: Array, *, xp: Any) -> Array:
 
     >>> import numpy as np
     >>> fold(np.zeros((1, 2), dtype=np.int32), np.asarray([3], dtype=np.int32), xp=np)
-    array([[-2052837289,  -618141955]], dtype=int32)
+    array([[  701777424, -1587577844]], dtype=int32)
     """
-    first = mix(mix((key[..., 0] ^ number) + _GOLDEN) + key[..., 1])
+    first = mix(mix(mix(key[..., 0] + _GOLDEN) ^ number) + key[..., 1])  # mixed first: seed 1, epoch 0 is not 0, 1
     second = mix((key[..., 1] ^ mix(first + _GOLDEN)) + _GOLDEN)
     return xp.stack([first, second], axis=-1)
 

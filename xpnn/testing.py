@@ -130,7 +130,8 @@ def _step(layer: Layer, seed: int, members: int | None, backend: Backend) -> Ste
     lead = () if members is None else (members,)
 
     def numbers(path: tuple[int, ...], leaf: Layer) -> dict[str, Array]:
-        return {name: backend.asarray(np.full((*lead, 1, 1), getattr(leaf, name))) for name in leaf.tunable}
+        values = {name: np.reshape(getattr(leaf, name), (-1, 1, 1)) for name in leaf.tunable}
+        return {name: backend.asarray(np.broadcast_to(v, (*lead, 1, 1))) for name, v in values.items()}
 
     keys = step_keys(layer, seeds, 0, range(1), members is not None, backend)
     return Step(map_layers(numbers, layer), _first(keys), backend.xp)
