@@ -1,4 +1,4 @@
-"""The backends that every test of the mathematics runs over, and a first line that says which, and why not the others."""
+"""The backends that every test of the mathematics runs over, and a header that says which, and why not the others."""
 
 import os
 
@@ -13,7 +13,7 @@ from xpnn.backend import Backend, resolve, status
 hypothesis.settings.register_profile("xpnn", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("xpnn")
 
-# Each backend with the widest dtype that it has: a missing `device=` or `dtype=` fails on a strict device without a GPU.
+# Each backend with its widest dtype: a missing `device=` or `dtype=` fails on a strict device without any GPU.
 CASES = {
     "numpy": ("numpy", "float64"),
     "numpy-float32": ("numpy", "float32"),

@@ -1,6 +1,6 @@
 """Every layer, activation, loss and optimizer, a line each: a new piece is tested by adding its line here."""
 
-from xpnn import activations, layers, losses, optimizers, schedules
+from xpnn import activations, layers, optimizers, schedules
 
 # Layers of five features; each is checked with and without training, lone and stacked, and sample by sample.
 LAYERS = [

@@ -130,8 +130,8 @@ def _step(layer: Layer, seed: int, members: int | None, backend: Backend) -> Ste
     lead = () if members is None else (members,)
 
     def numbers(path: tuple[int, ...], leaf: Layer) -> dict[str, Array]:
-        values = {name: np.reshape(getattr(leaf, name), (-1, 1, 1)) for name in leaf.tunable}
-        return {name: backend.asarray(np.broadcast_to(v, (*lead, 1, 1))) for name, v in values.items()}
+        values = {name: np.broadcast_to(getattr(leaf, name), (members or 1,)) for name in leaf.tunable}
+        return {name: backend.asarray(value.reshape(*lead, 1, 1)) for name, value in values.items()}
 
     keys = step_keys(layer, seeds, 0, range(1), members is not None, backend)
     return Step(map_layers(numbers, layer), _first(keys), backend.xp)

@@ -28,7 +28,7 @@ class Dropout(Layer):
     array([[1., 1., 1., 1.]])
     """
 
-    rate: Number = 0.5
+    rate: Number
 
     tunable: ClassVar = ("rate",)
     random: ClassVar = True
