@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -63,6 +63,14 @@ def get(callback: Any) -> Callback:
     if callable(callback) and not isinstance(callback, type):
         return LambdaCallback(callback)  # type: ignore[arg-type]
     raise TypeError(f"callbacks must be Callback objects or functions (net, epoch, logs), got {callback!r}")
+
+
+def watchers(chosen: Iterable[Any], verbose: int) -> list[Callback]:
+    """The callbacks, with what `verbose` adds: 0 nothing, 1 a progress bar, 2 a line an epoch."""
+    found = [get(one) for one in chosen]
+    if verbose not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+    return found + [ProgressBar()] * (verbose == 1) + [PrintEpoch()] * (verbose == 2)
 
 
 def _short(value: Any) -> str:

@@ -140,6 +140,16 @@ def check_values(made: Data, loss: Any, shapes: Shapes, backend: Backend, names:
         raise ValueError(f"{names[2]} must not be negative, got {float(xp.min(made.weight)):g}")
 
 
+def validation(given: Any, split: float) -> tuple[Any, Any, Any]:
+    """x, y and weight of `validation_data`, which excludes a split."""
+    if split:
+        raise ValueError("give validation_data or validation_split, not both")
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise TypeError(f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+    x, y, weight = (*given, None)[:3]
+    return x, y, weight
+
+
 def class_weights(class_weight: Any, weight: Any, y: Array, backend: Backend) -> Any:
     """`weight` times each row's class weight, from {class: weight} or "balanced" (n / (classes * count))."""
     if class_weight is None:

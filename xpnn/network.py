@@ -12,24 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from xpnn import activations, batches, callbacks, inputs, losses, optimizers, parameters
-from xpnn import metrics as metrics_module
+from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters
 from xpnn._arguments import check_count, check_number
-from xpnn.architecture import last_layer, mlp, trunk
+from xpnn.architecture import mlp, trunk
 from xpnn.backend import Backend, resolve
+from xpnn.callbacks import watchers
 from xpnn.history import History
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Layer, Sequential, Step
-from xpnn.parameters import Layout, merge
+from xpnn.metrics import get as get_metric
+from xpnn.parameters import merge
 from xpnn.summary import Summary, summary, table
-from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs
+from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs, initial
 
 __all__ = ["Network", "mlp"]
 
 Array = Any
-
-EVALUATION_ROWS = 8192
-"""Rows that validation within `fit` sends through the network at once, so that memory stays bounded."""
 
 
 class Network:
@@ -78,25 +76,14 @@ class Network:
         stack = len(self.seeds) if members is not None or isinstance(seed, Sequence) else None
         self._shapes = Shapes(sample, self.layer.output_shape(sample), stack, f"{self.layer.layers[0]}, layer 0")
         self.backend = resolve(backend, dtype)
-        self.history = History()
         self._begin()
 
     def _begin(self) -> None:
         """Initial parameters and layer state from the seeds, and no training state."""
-        generators = [batches.generator(seed, batches.INITIAL) for seed in self.seeds]
-        learned = [self.layer.init(rng) for rng in generators]
-        state = self.layer.init_state()
-        self._learned, self._state = Layout(learned[0]), Layout(state)
-        one = np.zeros(0) if not self._state.size else self._state.flatten(state, xp=np)
-        rows = [self._learned.flatten(tree, xp=np) if self._learned.size else np.zeros(0) for tree in learned]
-        params, states = np.stack(rows), np.stack([one] * len(rows))
-        if self.members is None:
-            params, states = params[0], states[0]
-        carry = Carry(self.backend.copy(self.backend.asarray(params)), self.backend.asarray(states), None)
+        self.layouts, carry = initial(self.layer, self.seeds, self.members, self.backend)
         self.progress = Progress(carry)
         self._prepared: Any = None
-
-    # What it is
+        self.history = History()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -121,17 +108,12 @@ class Network:
     @property
     def n_params(self) -> int:
         """How many learned numbers a member has."""
-        return self._learned.size
+        return self.layouts[0].size
 
     @property
     def updates(self) -> int:
         """How many updates `fit` and `step` have made."""
         return self.progress.step
-
-    @property
-    def layouts(self) -> tuple[Layout, Layout]:
-        """Where each learned array lies in the flat vector of parameters, and each layer's state in its own."""
-        return self._learned, self._state
 
     def __repr__(self) -> str:
         return table(self)
@@ -139,8 +121,6 @@ class Network:
     def summary(self) -> Summary:
         """What `print(net)` shows, with the memory that parameters and layer state take and the training so far."""
         return summary(self)
-
-    # Parameters
 
     @property
     def params(self) -> list[Any]:
@@ -155,10 +135,11 @@ class Network:
         checked = parameters.checked(values, self._tree(self.progress.carry), shapes, self.backend.asarray)
         xp = self.backend.xp
         carry = self.progress.carry
-        params = self._learned.flatten(checked, xp=xp) if self._learned.size else carry.params
-        state = self._state.flatten(checked, xp=xp) if self._state.size else carry.state
-        carry = carry._replace(params=self.backend.copy(params), state=self.backend.copy(state))
-        self.progress = self.progress._replace(carry=carry)
+        vectors = [
+            self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
+            for layout, vector in zip(self.layouts, carry[:2], strict=True)
+        ]
+        self.progress = self.progress._replace(carry=carry._replace(params=vectors[0], state=vectors[1]))
 
     @property
     def weights(self) -> list[Array]:
@@ -171,15 +152,12 @@ class Network:
         return self._named("bias")
 
     def _named(self, name: str) -> list[Array]:
-        xp = self.backend.xp
-        tree = self._learned.unflatten(self.progress.carry.params, xp=xp)
-        return [self.backend.copy(array) for entry, array in self._learned.pairs(tree) if entry.name == name]
+        found = self.layouts[0].pairs(self._tree(self.progress.carry))
+        return [self.backend.copy(array) for entry, array in found if entry.name == name]
 
     def _tree(self, carry: Carry) -> list[Any]:
-        xp = self.backend.xp
-        return merge(self._learned.unflatten(carry.params, xp=xp), self._state.unflatten(carry.state, xp=xp))
-
-    # Inference
+        xp, (learned, state) = self.backend.xp, self.layouts
+        return merge(learned.unflatten(carry.params, xp=xp), state.unflatten(carry.state, xp=xp))
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
@@ -187,7 +165,8 @@ class Network:
         `batch_size` bounds how many rows are computed at once; None takes all.
         """
         x = inputs.features(x, self._shapes, self.backend, lead=True)
-        return self._output(self.layer, x, batch_size)
+        tree = self._tree(self.progress.carry)
+        return evaluation.output(self.layer, tree, x, self._shapes, batch_size, xp=self.backend.xp)
 
     def __call__(self, x: Any) -> Array:
         """`predict(x)`."""
@@ -199,7 +178,7 @@ class Network:
         Both must be the network's own arrays: nothing is moved. Raises TypeError, naming the argument, where not.
         """
         self.backend.check(x, "x")
-        for entry, array in self._learned.pairs(params):
+        for entry, array in self.layouts[0].pairs(params):
             self.backend.check(array, f"params {entry.label}")
         return self.layer.forward(params, x, xp=self.backend.xp)[0]
 
@@ -227,38 +206,17 @@ class Network:
         {'loss': 0.5, 'accuracy': 0.5}
         """
         loss = self._loss_of(loss)
-        chosen = [metrics_module.get(one) for one in metrics]
+        chosen = [get_metric(one) for one in metrics]
         trunk(self.layer, loss)
         data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
         return self._evaluate(data, loss, chosen, batch_size)
 
     def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
-        xp = self.backend.xp
-        output = self._output(trunk(self.layer, loss), data.x, batch_size)
-        logs = {"loss": loss(output, data.y, xp=xp, weight=data.weight)[0]}
-        link = getattr(loss, "link", None)
-        for metric in chosen:
-            needs = getattr(metric, "needs", "scores")
-            prediction, target = metrics_module.convert(output, data.y, needs, link, last_layer(self.layer), xp=xp)
-            logs[metrics_module.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
-        return {name: self._number(value) for name, value in logs.items()}
-
-    def _output(self, layer: Sequential, x: Array, batch_size: int | None = None) -> Array:
-        """The output of `layer` (the network, or without its last activation), some rows at a time."""
+        """The values as floats, or host arrays with one number a member."""
         xp, tree = self.backend.xp, self._tree(self.progress.carry)
-        axis = x.ndim - len(self._shapes.sample) - 1
-        rows = x.shape[axis]
-        if batch_size is None or batch_size >= rows:
-            return layer.forward(tree, x, xp=xp)[0]
-        check_count("batch_size", batch_size)
-        before = (slice(None),) * axis
-        parts = [
-            layer.forward(tree, x[(*before, slice(start, min(start + batch_size, rows)), ...)], xp=xp)[0]
-            for start in range(0, rows, batch_size)
-        ]
-        return xp.concat(parts, axis=-1 - len(self._shapes.output))
-
-    # Gradients
+        found = evaluation.evaluate(self.layer, tree, data, loss, chosen, self._shapes, batch_size, xp=xp)
+        host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
+        return host if self.members is not None else {name: float(value) for name, value in host.items()}
 
     def value_and_grad(self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> tuple[Array, list[Any]]:
         """The loss on (x, y) and its gradient: a dict of arrays for each layer, as `params`,
@@ -275,7 +233,7 @@ class Network:
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
         step = Step(numbers.layers, numbers.keys, xp)
         value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, step, xp=xp)
-        return value, self._learned.unflatten(grads, xp=xp)
+        return value, self.layouts[0].unflatten(grads, xp=xp)
 
     def vjp(self, x: Any) -> tuple[Array, Callable[[Array], tuple[Array, list[Any]]]]:
         """The output y at inference, and the function `dy -> (dx, grads)` that pulls a gradient back to the input.
@@ -301,8 +259,6 @@ class Network:
 
         return y, pullback
 
-    # Training
-
     def step(self, x: Any, y: Any, loss: Any = None, optimizer: Any = None, sample_weight: Any = None) -> Array:
         """One update on (x, y) as one batch; the loss before it, still on the device (the members' shape).
 
@@ -311,7 +267,7 @@ class Network:
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         program, numbers = self._prepare(loss, optimizer)
         data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
-        now = self._started(loss, optimizer)
+        now = self.progress.started(loss, optimizer, xp=self.backend.xp)
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
         with self.backend.quiet():
             carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
@@ -371,8 +327,8 @@ class Network:
         if batch_size is not None:
             check_count("batch_size", batch_size)
         check_number("validation_split", validation_split, low=0.0, high=1.0, open_high=True)
-        chosen = [metrics_module.get(one) for one in metrics]
-        watchers = _watchers(callbacks, verbose)
+        chosen = [get_metric(one) for one in metrics]
+        asked = watchers(callbacks, verbose)
         if not self.n_params:
             raise ValueError("the network has no learned parameters: there is nothing to fit")
         program, numbers = self._prepare(loss, optimizer)
@@ -380,13 +336,13 @@ class Network:
         train, held = inputs.data(x, y, sample_weight, loss, class_weight=class_weight, **check), None
         stacked, rank = self.members is not None, len(self._shapes.sample)
         if validation_data is not None:
-            held = inputs.data(*_validation(validation_data, validation_split), loss, of="validation ", **check)
+            held = inputs.data(*inputs.validation(validation_data, validation_split), loss, of="validation ", **check)
         elif validation_split:
             train, held = batches.hold_out(train, rank, validation_split, self.seeds, stacked, self.backend)
         source = batches.Batches(train, rank, batch_size, shuffle, self.seeds, stacked, self.backend)
 
         def measure() -> dict[str, Any]:
-            rows, logs = max(batch_size or EVALUATION_ROWS, EVALUATION_ROWS), {}
+            rows, logs = max(batch_size or 0, evaluation.ROWS), {}
             if chosen:
                 logs |= self._evaluate(train, loss, chosen, rows)
                 del logs["loss"]
@@ -394,49 +350,41 @@ class Network:
                 logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
             return logs
 
-        self.progress = self._started(loss, optimizer)
+        self.progress = self.progress.started(loss, optimizer, xp=self.backend.xp)
         self.history = History()
-        fit_epochs(self, Plan(program, numbers, source, measure, watchers), epochs, self.history)
+        fit_epochs(self, Plan(program, numbers, source, measure, asked), epochs, self.history)
         return self.history
 
     def reset(self, seed: Any = None) -> None:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""
         if seed is not None:
             self.seeds = batches.member_seeds(seed, self.members)
-        self.history = History()
         self._begin()
-
-    # Elsewhere
 
     def to(self, backend: Any, dtype: Any = None) -> Network:
         """The same network, training state included, on another backend; this one stays as it is."""
         return self._moved(resolve(backend, dtype or self.backend.dtype))
 
     def copy(self) -> Network:
-        """The same network in memory of its own."""
+        """The same network, training state included, in memory of its own."""
         return self._moved(self.backend)
 
     def _moved(self, backend: Backend) -> Network:
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.backend, new.history, new._prepared = backend, copy.deepcopy(self.history), None
-        new.progress = _map_arrays(lambda array: backend.copy(backend.asarray(array)), self.progress)
+        new.progress = self.progress.map(lambda array: backend.copy(backend.asarray(array)))
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        host = _map_arrays(lambda array: np.array(self.backend.to_host(array)), self.progress)
-        return self.__dict__ | {
-            "backend": (self.backend.label, self.backend.dtype),
-            "progress": host,
-            "_prepared": None,
-        }
+        host = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
+        backend = self.backend.label, self.backend.dtype
+        return self.__dict__ | {"backend": backend, "progress": host, "_prepared": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         backend = resolve(*state["backend"])
-        progress = _map_arrays(lambda array: backend.copy(backend.asarray(array)), state["progress"])
+        progress = state["progress"].map(lambda array: backend.copy(backend.asarray(array)))
         self.__dict__.update(state | {"backend": backend, "progress": progress})
-
-    # What the methods above share
 
     def _loss_of(self, loss: Any) -> Any:
         return (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
@@ -447,41 +395,6 @@ class Network:
     def _prepare(self, loss: Any, optimizer: Any) -> tuple[Program, Numbers]:
         """The structure of a step and its numbers; those made last where loss and optimizer are the same."""
         if self._prepared is None or self._prepared[0].loss is not loss or self._prepared[0].optimizer != optimizer:
-            program = Program(trunk(self.layer, loss), self._learned, self._state, loss, optimizer)
+            program = Program(trunk(self.layer, loss), *self.layouts, loss, optimizer)
             self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)
         return self._prepared
-
-    def _started(self, loss: Any, optimizer: Any) -> Progress:
-        """Where training goes on from: with the optimizer's state, or a new one for another optimizer."""
-        now = self.progress
-        if now.carry.memory is not None and optimizer == now.optimizer:
-            return now._replace(loss=loss, optimizer=optimizer)
-        memory = optimizer.init(now.carry.params, xp=self.backend.xp)
-        return now._replace(carry=now.carry._replace(memory=memory), loss=loss, optimizer=optimizer, first=now.step)
-
-    def _number(self, value: Any) -> Any:
-        """A float, or a host array with one number a member."""
-        host = value if isinstance(value, np.ndarray | np.generic) else self.backend.to_host(value)
-        return float(host) if self.members is None else np.asarray(host, dtype=np.float64)
-
-
-def _validation(given: Any, split: float) -> tuple[Any, Any, Any]:
-    if split:
-        raise ValueError("give validation_data or validation_split, not both")
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise TypeError(f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}")
-    x, y, weight = (*given, None)[:3]
-    return x, y, weight
-
-
-def _watchers(chosen: Iterable[Any], verbose: int) -> list[callbacks.Callback]:
-    watchers = [callbacks.get(one) for one in chosen]
-    if verbose not in (0, 1, 2):
-        raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-    return watchers + [callbacks.ProgressBar()] * (verbose == 1) + [callbacks.PrintEpoch()] * (verbose == 2)
-
-
-def _map_arrays(function: Callable[[Array], Array], progress: Progress) -> Progress:
-    carry, memory = progress.carry, progress.carry.memory
-    memory = type(memory)(*map(function, memory)) if memory else memory
-    return progress._replace(carry=Carry(function(carry.params), function(carry.state), memory))

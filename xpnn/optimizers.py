@@ -82,8 +82,8 @@ class SGD(Optimizer):
 
 
 class AdamState(NamedTuple):
-    mean: Array  # (*members, n_params)
-    square: Array  # (*members, n_params)
+    first: Array  # m, (*members, n_params)
+    second: Array  # v, (*members, n_params)
     t: Array  # (*members, 1), on the device: reading it would stop the step
 
 
@@ -128,11 +128,11 @@ class Adam(Optimizer):
     def update(self, params, grads, state, hyper, *, xp):
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
         t = state.t + 1.0
-        mean = beta1 * state.mean + (1.0 - beta1) * grads
-        square = beta2 * state.square + (1.0 - beta2) * (grads * grads)
-        root = xp.sqrt(square) / xp.sqrt(1.0 - beta2**t) + self.eps
+        m = beta1 * state.first + (1.0 - beta1) * grads
+        v = beta2 * state.second + (1.0 - beta2) * (grads * grads)
+        root = xp.sqrt(v) / xp.sqrt(1.0 - beta2**t) + self.eps
         rate = hyper["learning_rate"] / (1.0 - beta1**t)
-        return params - rate * mean / root, AdamState(mean, square, t)
+        return params - rate * m / root, AdamState(m, v, t)
 
 
 _NAMES = {"sgd": SGD, "adam": Adam}

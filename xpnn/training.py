@@ -14,11 +14,11 @@ import numpy as np
 
 from xpnn import optimizers, schedules
 from xpnn.backend import Backend
-from xpnn.batches import Batches, step_keys
+from xpnn.batches import INITIAL, Batches, generator, step_keys
 from xpnn.callbacks import Callback
 from xpnn.history import History
 from xpnn.inputs import Data
-from xpnn.layers import Sequential, Step, map_layers, walk
+from xpnn.layers import Layer, Sequential, Step, map_layers, walk
 from xpnn.optimizers import Optimizer
 from xpnn.parameters import Layout, merge, multiplier_table
 
@@ -81,6 +81,19 @@ class Progress(NamedTuple):
     epoch: int = 0  # epochs that `fit` has finished
     step: int = 0  # updates made
     first: int = 0  # updates made when the optimizer's state began
+
+    def started(self, loss: Any, optimizer: Optimizer, *, xp: Any) -> Progress:
+        """Where training goes on from: with the optimizer's state, or with a new one for another optimizer."""
+        carry, first = self.carry, self.first
+        if carry.memory is None or optimizer != self.optimizer:
+            carry, first = carry._replace(memory=optimizer.init(carry.params, xp=xp)), self.step
+        return self._replace(carry=carry, loss=loss, optimizer=optimizer, first=first)
+
+    def map(self, function: Callable[[Array], Array]) -> Progress:
+        """The same with every array replaced by `function` of it: copied, or moved elsewhere."""
+        memory = self.carry.memory
+        memory = type(memory)(*map(function, memory)) if memory else memory
+        return self._replace(carry=Carry(function(self.carry.params), function(self.carry.state), memory))
 
 
 class StepNumbers(NamedTuple):
@@ -156,6 +169,19 @@ def _pick(tree: Any, step: int) -> Any:
     if isinstance(tree, dict):
         return {name: _pick(rows, step) for name, rows in tree.items()}
     return tree[step if tree.shape[0] > 1 else 0, ...]
+
+
+def initial(
+    layer: Layer, seeds: Sequence[int], members: int | None, backend: Backend
+) -> tuple[tuple[Layout, Layout], Carry]:
+    """The layouts of parameters and layer state, and their values before training, each member's by its seed."""
+    learned = [layer.init(generator(seed, INITIAL)) for seed in seeds]
+    state = [layer.init_state() for _ in seeds]
+    layouts, vectors = (Layout(learned[0]), Layout(state[0])), []
+    for layout, trees in zip(layouts, (learned, state), strict=True):
+        rows = [layout.flatten(tree, xp=np) if layout.size else np.zeros(0) for tree in trees]
+        vectors.append(backend.copy(backend.asarray(rows[0] if members is None else np.stack(rows))))
+    return layouts, Carry(vectors[0], vectors[1], None)
 
 
 class Plan(NamedTuple):

@@ -1,0 +1,54 @@
+"""What only a GPU can show. Skipped, with the reason, where none is usable; the rest of the suite runs on it too."""
+
+import numpy as np
+import pytest
+
+import xpnn
+from xpnn.backend import status
+
+pytestmark = pytest.mark.skipif(not status("cupy").usable, reason=f"no usable GPU: {status('cupy').reason}")
+
+X, Y = xpnn.datasets.circles(60)
+LAYERS = [xpnn.Standardize.fit(X), *xpnn.mlp([2, 16, 16, 1], "tanh", "sigmoid", dropout=0.2, norm="batch")]
+
+
+def curve(backend, dtype):
+    net = xpnn.Network(LAYERS, backend=backend, dtype=dtype, seed=3)
+    return net, net.fit(X, Y, "bce", xpnn.Adam(0.01), epochs=50, batch_size=32)["loss"]
+
+
+@pytest.mark.parametrize("dtype, rtol", [("float64", 1e-9), ("float32", 1e-3)])
+def test_fifty_epochs_are_the_cpus(dtype, rtol):
+    np.testing.assert_allclose(curve("cupy", dtype)[1], curve("numpy", dtype)[1], rtol=rtol)
+
+
+def test_auto_takes_the_gpu_and_answers_stay_there():
+    import cupy
+
+    net = xpnn.Network(LAYERS, backend="auto")
+    assert net.backend.name == "cupy"
+    assert isinstance(net.predict(cupy.asarray(X)), cupy.ndarray)
+    assert isinstance(net.to("numpy").predict(X), np.ndarray)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(xpnn.BackendUnavailable, match="CUDA devices, numbered from 0"):
+        xpnn.Network(LAYERS, backend="cupy:99")
+
+
+def test_the_callers_stream_is_kept():
+    import cupy
+
+    net = xpnn.Network(LAYERS, backend="cupy")
+    expected = net.predict(X)
+    with cupy.cuda.Stream(non_blocking=True):
+        x = cupy.asarray(X, dtype=cupy.float32) + cupy.float32(0)
+        assert (net.predict(x) == expected).all()
+
+
+def test_a_gpu_array_given_to_a_cpu_networks_pure_functions_is_refused():
+    import cupy
+
+    net = xpnn.Network(LAYERS)
+    with pytest.raises(TypeError, match=r"x must be an array of numpy, got cupy\.ndarray"):
+        net.apply(net.params, cupy.asarray(X))

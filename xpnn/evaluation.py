@@ -1,0 +1,55 @@
+"""What a network computes without learning: its output, some rows at a time, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xpnn import metrics
+from xpnn._arguments import check_count
+from xpnn.architecture import last_layer, trunk
+from xpnn.inputs import Data, Shapes
+from xpnn.layers import Sequential
+
+Array = Any
+
+ROWS = 8192
+"""How many rows validation within `fit` computes at once, so that its memory stays bounded."""
+
+
+def output(layer: Sequential, params: Any, x: Array, shapes: Shapes, batch_size: int | None, *, xp: Any) -> Array:
+    """The output of `layer` for all rows of `x`, computed `batch_size` rows at a time (None: all at once)."""
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    axis = x.ndim - len(shapes.sample) - 1
+    rows = x.shape[axis]
+    if batch_size is None or batch_size >= rows:
+        return layer.forward(params, x, xp=xp)[0]
+    before = (slice(None),) * axis
+    parts = [
+        layer.forward(params, x[(*before, slice(start, min(start + batch_size, rows)), ...)], xp=xp)[0]
+        for start in range(0, rows, batch_size)
+    ]
+    return xp.concat(parts, axis=-1 - len(shapes.output))
+
+
+def evaluate(
+    layer: Sequential,
+    params: Any,
+    data: Data,
+    loss: Callable,
+    chosen: Sequence[Callable],
+    shapes: Shapes,
+    batch_size: int | None,
+    *,
+    xp: Any,
+) -> dict[str, Array]:
+    """The loss and the chosen metrics on `data`, of the members' shape, on the device."""
+    found = output(trunk(layer, loss), params, data.x, shapes, batch_size, xp=xp)
+    values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
+    link, ending = getattr(loss, "link", None), last_layer(layer)
+    for metric in chosen:
+        needs = getattr(metric, "needs", "scores")
+        prediction, target = metrics.convert(found, data.y, needs, link, ending, xp=xp)
+        values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
+    return values
