@@ -29,11 +29,11 @@ class Blend(xpnn.Layer):
         return {"share": rng.uniform(0.0, 1.0, self.features)}
 
     def forward(self, params, x, *, xp, step=None):
-        share, bent = xp.expand_dims(params["share"], axis=-2), xp.tanh(x)  # axes are counted from the end
+        share, bent = params["share"][..., None, :], xp.tanh(x)  # axes are counted from the end
         return share * x + (1.0 - share) * bent, (x, bent)
 
     def backward(self, params, cache, dy, *, xp):
-        (x, bent), share = cache, xp.expand_dims(params["share"], axis=-2)
+        (x, bent), share = cache, params["share"][..., None, :]
         dx = dy * (share + (1.0 - share) * (1.0 - bent * bent))
         return dx, {"share": xp.sum(dy * (x - bent), axis=-2)}
 

@@ -1,6 +1,7 @@
 """The smaller pieces: the flat vector, schedules, initializers, erf, data sets, pictures and `python -m xpnn`."""
 
 import gzip
+import itertools
 import subprocess
 import sys
 
@@ -41,7 +42,7 @@ def test_the_vector_is_viewed_and_written_back_on_every_backend(backend):
 def test_schedules_start_at_their_initial_value_and_never_rise(schedule):
     values = [schedule(step) for step in range(100)]
     assert values[0] == 0.1
-    assert all(0 < later <= earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert all(0 < later <= earlier for earlier, later in itertools.pairwise(values))
 
 
 def test_schedules_by_formula_and_by_member():

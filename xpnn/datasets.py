@@ -68,5 +68,5 @@ def read_idx(path: str | Path) -> np.ndarray:
     shape = tuple(np.frombuffer(content, dtype=">u4", count=axes, offset=4).tolist())
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes)
     if values.size != np.prod(shape):
-        raise ValueError(f"{path} says that it holds {shape} values, but holds {values.size}")
+        raise ValueError(f"{path} says that it holds {np.prod(shape)} values, but holds {values.size}")
     return values.reshape(shape)

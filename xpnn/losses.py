@@ -22,12 +22,12 @@ from xpnn.special import by_hand
 
 @dataclass(frozen=True)
 class Loss:
-    """The contract of a loss. Subclasses write `rows(prediction, target)`.
+    """The contract of a loss. Subclasses write `terms(prediction, target)`.
 
-    It gives the loss of each row, (*members, batch), and its gradient with respect to the prediction,
-    (*members, batch, outputs). `targets` is "float" (target of the prediction's shape) or "classes" (class indices
-    (*, batch) of an integer type, or class probabilities (*, batch, outputs) of the prediction's type).
-    `target_range` bounds the values that a floating-point target may have.
+    It gives the terms whose mean is the loss, (*members, batch, outputs) or (*members, batch, 1), and the gradient of
+    each row's mean with respect to the prediction, (*members, batch, outputs). `targets` is "float" (target of the
+    prediction's shape) or "classes" (class indices (*, batch) of an integer type, or class probabilities
+    (*, batch, outputs) of the prediction's type). `target_range` bounds a floating-point target's values.
     """
 
     link: ClassVar[Activation | None] = None
@@ -43,15 +43,16 @@ class Loss:
             target = _like(target, prediction, self.targets, xp)
             weight = None if weight is None else _like(weight, prediction, "float", xp)
         self.check_shapes(prediction, target, xp=xp)
-        rows, gradient = self.rows(prediction, target, xp=xp)
+        terms, gradient = self.terms(prediction, target, xp=xp)
         if weight is None:
-            return xp.mean(rows, axis=-1), gradient / rows.shape[-1]
+            return xp.mean(terms, axis=(-2, -1)), gradient * (1.0 / prediction.shape[-2])
         total = xp.sum(weight, axis=-1, keepdims=True)
         share = weight / xp.where(total == 0.0, xp.ones_like(total), total)  # (*members, batch)
-        return xp.sum(share * rows, axis=-1), gradient * xp.expand_dims(share, axis=-1)
+        rows = xp.mean(terms, axis=-1)  # (*members, batch)
+        return xp.sum(share * rows, axis=-1), gradient * share[..., None]
 
-    def rows(self, prediction: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
-        raise NotImplementedError(f"{type(self).__name__} does not say what a row costs")
+    def terms(self, prediction: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
+        raise NotImplementedError(f"{type(self).__name__} does not say what an error costs")
 
     def check_shapes(self, prediction: Array, target: Array, *, xp: Any) -> None:
         """Raise where the shapes would broadcast to something that nobody meant."""
@@ -77,9 +78,9 @@ class MeanSquaredError(Loss):
            [0.]]))
     """
 
-    def rows(self, prediction, target, *, xp):
+    def terms(self, prediction, target, *, xp):
         error = prediction - target
-        return xp.mean(error * error, axis=-1), error * (2.0 / prediction.shape[-1])
+        return error * error, error * (2.0 / prediction.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ class BinaryCrossEntropy(Loss):
     link: ClassVar = sigmoid
     target_range: ClassVar = (0.0, 1.0)
 
-    def rows(self, prediction, target, *, xp):
+    def terms(self, prediction, target, *, xp):
         loss = xp.maximum(prediction, 0.0) - prediction * target + xp.log1p(xp.exp(-xp.abs(prediction)))
         probability, _ = sigmoid.value(prediction, xp=xp)
-        return xp.mean(loss, axis=-1), (probability - target) * (1.0 / prediction.shape[-1])
+        return loss, (probability - target) * (1.0 / prediction.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class SoftmaxCrossEntropy(Loss):
     targets: ClassVar = "classes"
     target_range: ClassVar = (0.0, 1.0)
 
-    def rows(self, prediction, target, *, xp):
+    def terms(self, prediction, target, *, xp):
         shifted = prediction - xp.max(prediction, axis=-1, keepdims=True)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=-1, keepdims=True)
@@ -130,7 +131,7 @@ class SoftmaxCrossEntropy(Loss):
             mass = 1.0
         else:
             mass = xp.sum(target, axis=-1, keepdims=True)
-        loss = -xp.sum(target * (shifted - xp.log(total)), axis=-1)
+        loss = -xp.sum(target * (shifted - xp.log(total)), axis=-1, keepdims=True)
         return loss, powers * (mass / total) - target
 
 

@@ -130,9 +130,10 @@ class Adam(Optimizer):
         t = state.t + 1.0
         m = beta1 * state.first + (1.0 - beta1) * grads
         v = beta2 * state.second + (1.0 - beta2) * (grads * grads)
-        root = xp.sqrt(v) / xp.sqrt(1.0 - beta2**t) + self.eps
-        rate = hyper["learning_rate"] / (1.0 - beta1**t)
-        return params - rate * m / root, AdamState(m, v, t)
+        # Both corrections as numbers, so that no pass over all parameters is spent on them (section 2 of the paper).
+        scale = xp.sqrt(1.0 - beta2**t)
+        rate = hyper["learning_rate"] * scale / (1.0 - beta1**t)
+        return params - rate * (m / (xp.sqrt(v) + self.eps * scale)), AdamState(m, v, t)
 
 
 _NAMES = {"sgd": SGD, "adam": Adam}

@@ -68,8 +68,9 @@ class Layout:
             if isinstance(template, list):
                 return [build(child) for child in template]
             return {
-                name: xp.reshape(vector[..., entry.start : entry.stop], (*lead, *entry.shape))
-                for name, entry in template.items()
+                name: part if len(shape) == 1 else xp.reshape(part, (*lead, *shape))
+                for name, (_, _, shape, start, stop) in template.items()
+                for part in (vector[..., start:stop],)
             }
 
         return build(self._template)
@@ -78,8 +79,9 @@ class Layout:
         """The vector of shape (*lead, size) of a tree of arrays (*lead, *shape), any names beyond the layout's left."""
         parts = []
         for entry, array in self.pairs(tree):
-            lead = tuple(array.shape)[: array.ndim - len(entry.shape)]
-            parts.append(xp.reshape(array, (*lead, entry.stop - entry.start)))
+            rank = len(entry.shape)
+            shape = (*array.shape[: array.ndim - rank], entry.stop - entry.start)
+            parts.append(array if rank == 1 else xp.reshape(array, shape))
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
 
     def pairs(self, tree: Tree) -> Iterator[tuple[Entry, Array]]:

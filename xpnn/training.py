@@ -212,11 +212,10 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
             values.append(value)
             if batch.weight is not None and batches.steps > 1:
                 totals.append(xp.sum(batch.weight, axis=-1))
-        # One array, read once: the losses, and whether the parameters can go on (a finite loss says nothing of the
-        # last update).
-        good = xp.astype(xp.all(xp.isfinite(carry.params), axis=-1), values[0].dtype)
-        host = backend.to_host(xp.stack([*values, good]))
-    losses, finite = host[:-1].astype(np.float64), bool(np.isfinite(host).all() and (host[-1] > 0).all())
+        # One array, read once: the losses and, since a finite loss says nothing of the last update, the parameters'
+        # sum, which is finite only where all of them are.
+        host = backend.to_host(xp.stack([*values, xp.sum(carry.params, axis=-1)]))
+    losses, finite = host[:-1].astype(np.float64), bool(np.isfinite(host).all())
     if len(losses) == 1:
         return Epoch(carry, losses[0], finite)
     if totals:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from xpnn import random
 
@@ -18,8 +18,7 @@ Tree = Any
 """Arrays by name: a dict for one layer, nested in a list where a layer contains others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What a layer is handed in a training step, and only there: its scheduled numbers and its random bits.
 
     `hyper` holds the numbers that the layer lists in `tunable`, as arrays of shape (*members, 1, 1). `key` is the

@@ -71,7 +71,7 @@ class Dense(Layer):
     def forward(self, params, x, *, xp, step=None):
         y = x @ params["weight"]  # (*members, batch, out)
         if self.bias:
-            y = y + xp.expand_dims(params["bias"], axis=-2)  # (*members, 1, out)
+            y = y + params["bias"][..., None, :]  # (*members, 1, out)
         return y, x
 
     def backward(self, params, x, dy, *, xp):

@@ -66,8 +66,8 @@ class BatchNorm(Layer):
     def forward(self, params, x, *, xp, step=None):
         if step is None:
             batch = None
-            mean = xp.expand_dims(params["running_mean"], axis=-2)
-            var = xp.expand_dims(params["running_var"], axis=-2)
+            mean = params["running_mean"][..., None, :]
+            var = params["running_var"][..., None, :]
             centred = x - mean
         else:
             mean = xp.mean(x, axis=-2, keepdims=True)  # (*members, 1, features)
@@ -76,7 +76,7 @@ class BatchNorm(Layer):
             batch = (mean, var, x.shape[-2])
         inverse_std = 1.0 / xp.sqrt(var + self.eps)
         normal = centred * inverse_std
-        weight, bias = xp.expand_dims(params["weight"], axis=-2), xp.expand_dims(params["bias"], axis=-2)
+        weight, bias = params["weight"][..., None, :], params["bias"][..., None, :]
         return weight * normal + bias, (normal, inverse_std, batch)
 
     def backward(self, params, cache, dy, *, xp):
@@ -85,7 +85,7 @@ class BatchNorm(Layer):
         dx = dy
         if batch is not None:
             dx = dy - xp.mean(dy, axis=-2, keepdims=True) - normal * xp.mean(dy * normal, axis=-2, keepdims=True)
-        return xp.expand_dims(params["weight"], axis=-2) * inverse_std * dx, grads
+        return params["weight"][..., None, :] * inverse_std * dx, grads
 
     def update_state(self, params, cache, *, xp):
         mean, var, n = cache[2]
@@ -159,7 +159,7 @@ class Standardize(Layer):
         return {"mean": mean, "scale": scale}
 
     def forward(self, params, x, *, xp, step=None):
-        mean, scale = xp.expand_dims(params["mean"], axis=-2), xp.expand_dims(params["scale"], axis=-2)
+        mean, scale = params["mean"][..., None, :], params["scale"][..., None, :]
         return (x * scale + mean if self.inverse else (x - mean) / scale), scale
 
     def backward(self, params, scale, dy, *, xp):
