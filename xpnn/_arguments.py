@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Number = Any
@@ -27,12 +27,16 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """
     if not isinstance(name, str):
         raise TypeError(f"{kind} must be a name or an object of that kind, got {name!r}")
-    key = name.strip().lower().replace("-", "_").replace(" ", "_")
-    if key in table:
-        return table[key]
-    near = difflib.get_close_matches(key, table, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = {_plain(key): key for key in table}
+    if _plain(name) in names:
+        return table[names[_plain(name)]]
+    near = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean {names[near[0]]!r}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}The names are {', '.join(sorted(table))}.")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def check_number(
@@ -59,12 +63,20 @@ def check_number(
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
-def check_count(name: str, value: Any, *, low: int = 1) -> None:
-    """Raise unless `value` is a whole number of at least `low`."""
+def check_count(name: str, value: Any, *, low: int = 1) -> int:
+    """`value` as an int; raises unless it is a whole number of at least `low`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be >= {low}, got {value!r}")
+    return int(value)
+
+
+def as_list(name: str, values: Any) -> list[Any]:
+    """`values` as a list; raises a TypeError where it is no sequence of objects."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list, got {values!r}")
+    return list(values)
 
 
 def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnn import activations
-from xpnn._arguments import check_number
+from xpnn._arguments import as_list, check_count, check_number
 from xpnn.activations import Activation
 from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, walk
 
@@ -39,14 +39,14 @@ def mlp(
     >>> mlp([2, 4, 1], "tanh", "sigmoid")
     [Dense(2, 4), Tanh(), Dense(4, 1), Sigmoid()]
     """
-    widths = list(widths)
+    widths = [check_count(f"widths[{i}]", width) for i, width in enumerate(as_list("widths", widths))]
     if len(widths) < 2:
         raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
     hidden = len(widths) - 2
     if isinstance(activation, str | Activation):
         chosen = [activation] * hidden
     else:
-        chosen = list(activation)
+        chosen = as_list("activation", activation)
         if len(chosen) == hidden + 1 and output is None:
             output = chosen.pop()
         if len(chosen) != hidden:

@@ -6,10 +6,10 @@ package to install. Nothing here is global: two networks of one program can live
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.util
+import numbers
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -79,12 +79,12 @@ class Backend:
         device = getattr(array, "device", None)  # absent from an array that JAX is tracing
         return self.device is None or device is None or device == self.device
 
-    def check(self, array: Any, name: str) -> None:
-        """Raise a TypeError where `array`, an argument of a pure function, is not this backend's."""
+    def check(self, array: Any, name: str) -> Array:
+        """`array`, an argument of a pure function; raises a TypeError where it is not this backend's."""
         if not self.owns(array):
-            raise TypeError(
-                f"{name} must be an array of {self.label}, got {describe(array)}: move it with backend.asarray"
-            )
+            wanted = f"{name} must be an array of {self.label}, got {describe(array)}"
+            raise TypeError(f"{wanted}: move it with net.backend.asarray")
+        return array
 
     def asarray(self, values: Any, name: str = "array", dtype: Any = "float") -> Array:
         """`values` on this backend: lists, data frames and arrays of any library and device, moved whole, once.
@@ -98,15 +98,18 @@ class Backend:
         ------
         TypeError for anything that is not numbers, naming the argument.
         """
-        cast, dtype = dtype == "float", self.float if isinstance(dtype, str) else dtype
-        if self.owns(values):
-            if dtype is None or values.dtype == dtype:
-                return values
+        cast, dtype = isinstance(dtype, str), self.float if isinstance(dtype, str) else dtype
+        if self.owns(values) and self.name != "numpy":
             if self.xp.isdtype(values.dtype, "complex floating"):
-                raise TypeError(f"{name} must be real numbers, got {values.dtype}")
-            return self.xp.astype(values, dtype)
+                raise TypeError(f"{name} must be real numbers, got {describe(values)} of dtype {values.dtype}")
+            if getattr(values, "requires_grad", False):
+                values = values.detach()  # what is trained here builds no graph in PyTorch
+            return values if dtype is None or values.dtype == dtype else self.xp.astype(values, dtype)
         host = to_host(values, name)
-        host = host.astype(self.dtype, copy=False) if cast else host
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused as that
+            host = host.astype(self.dtype, copy=False) if cast else host
+        if self.name == "numpy":
+            return host if dtype is None else host.astype(dtype, copy=False)
         if self.name == "torch" and not host.flags.writeable:
             host = host.copy()  # PyTorch warns of memory that it may not write
         return self.xp.asarray(np.ascontiguousarray(host) if host.ndim else host, dtype=dtype, device=self.device)
@@ -127,29 +130,28 @@ class Backend:
 def to_host(values: Any, name: str = "array") -> np.ndarray:
     """Any array, data frame or nested list of numbers as a NumPy array; other input is a TypeError naming it."""
     library = type(values).__module__.partition(".")[0]
-    if library == "cupy":
-        host = values.get()
-    elif library == "torch":
-        host = values.detach().cpu().numpy()
-    elif library == "array_api_strict":
-        import array_api_strict
+    if library == "scipy" or isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a dense array without a mask, got {describe(values)}")
+    try:
+        if library == "cupy":
+            host = values.get()
+        elif library == "torch":
+            host = values.detach().cpu().numpy()
+        elif library == "array_api_strict":
+            import array_api_strict
 
-        host = np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
-    elif hasattr(values, "toarray"):
-        raise TypeError(
-            f"{name} is a sparse matrix ({type(values).__name__}): give it as a dense array, {name}.toarray()"
-        )
-    else:
-        try:
+            host = np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
+        else:
             host = np.asarray(values)
-        except ValueError as error:
-            raise TypeError(f"{name} must be numbers in a rectangular array, got {describe(values)}: {error}") from None
-    if host.dtype == object:
-        with contextlib.suppress(TypeError, ValueError):
+        if host.dtype == object:
+            if not all(isinstance(value, numbers.Real) for value in host.flat):
+                raise TypeError("it holds objects that are no numbers")
             host = host.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be numbers in a rectangular array, got {describe(values)}: {error}") from None
     if host.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got {describe(values)} of dtype {host.dtype}")
-    return host
+    return host.astype(host.dtype.newbyteorder("="), copy=False)
 
 
 def describe(values: Any) -> str:
@@ -178,16 +180,21 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
     >>> resolve("auto").name in ("numpy", "cupy")
     True
     """
-    dtype = _dtype_name(dtype if dtype is not None else getattr(backend, "dtype", "float32"))
+    own = backend.dtype if isinstance(backend, Backend) else "float32"
+    dtype = _dtype_name(own if dtype is None else dtype)
     if isinstance(backend, Backend):
         name, xp, device = backend.name, backend.xp, backend.device
     elif isinstance(backend, ModuleType):
-        name, xp, device = _name_of(backend), backend, None
+        name = _name_of(backend)
+        bare = backend.__name__ in ("cupy", "torch", "jax")  # array API only by way of another namespace
+        xp, device = _load(name) if bare else backend, None
+        if not hasattr(xp, "asarray") or not hasattr(xp, "matmul"):
+            raise ValueError(f"backend must be an array namespace, got the module {backend.__name__!r}")
     elif isinstance(backend, str):
         name, _, place = backend.partition(":")
+        name = lookup("backend", name, {key: key for key in ("auto", *INSTALL)})
         if name == "auto":
             name = "cupy" if status("cupy").usable else "numpy"
-        name = lookup("backend", name.replace("_", "-"), {key.replace("-", "_"): key for key in INSTALL})
         xp, device = _load(name), place or None
     else:
         raise TypeError(f"backend must be a name, an array namespace or a Backend, got {backend!r}")
@@ -238,13 +245,17 @@ def status(name: str) -> Status:
     root = _NAMESPACES[name].rpartition("compat.")[2].partition(".")[0]
     if importlib.util.find_spec(root) is None:
         return Status(name, False, reason=f"{root} is not installed", install=INSTALL[name])
+    library = None
     try:
         library = importlib.import_module(root)
         device = _probe_cupy(library) if name == "cupy" else _default_device(name)
     except Exception as error:  # whatever an installed library raises, the answer is that it cannot be used
-        reason = f"{root} is installed but failed: {type(error).__name__}: {str(error).strip() or 'no message'}"
+        version = getattr(library, "__version__", "of unknown version")
+        reason = (
+            f"{root} {version} is installed but failed: {type(error).__name__}: {str(error).strip() or 'no message'}"
+        )
         return Status(name, False, reason=reason.replace("\n", " "), install=INSTALL[name])
-    return Status(name, True, library.__version__, device)
+    return Status(name, True, getattr(library, "__version__", ""), device)
 
 
 def _probe_cupy(cupy: Any) -> str:
@@ -310,9 +321,14 @@ def _device(name: str, xp: Any, place: str | None) -> Any:
             import jax
 
             platform, _, index = place.partition(":")
-            return jax.devices(platform)[int(index or 0)]
+            found = jax.devices(platform)
+            if int(index or 0) >= len(found):
+                raise RuntimeError(f"there are {len(found)} devices of platform {platform!r}, numbered from 0")
+            return found[int(index or 0)]
     except Exception as error:
-        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {error}") from None
+        text = " ".join(str(error).split())
+        hint = f"for another device: pip install {INSTALL[name]}" + (" with CUDA" if name in ("torch", "jax") else "")
+        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {text}; {hint}") from None
     if place not in (None, "cpu"):
         raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {name} has no device {place!r}")
     return None
@@ -351,7 +367,7 @@ def _is_array_of(name: str, array: Any) -> bool:
 
 
 def _dtype_name(dtype: Any) -> str:
-    text = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
+    text = dtype if isinstance(dtype, str) else str(getattr(dtype, "__name__", dtype))
     name = text.rpartition(".")[2]
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")

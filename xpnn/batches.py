@@ -28,26 +28,25 @@ def generator(seed: int, purpose: int, number: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.asarray([seed, (purpose << 56) | number], dtype=np.uint64)))
 
 
-def member_seeds(seed: Any, members: int | None) -> tuple[int, ...]:
-    """One seed a member, each from 0 to 2^64 - 1."""
+def member_seeds(seed: Any, members: int | None, lone: bool = False) -> tuple[tuple[int, ...], int | None]:
+    """One seed a member, each from 0 to 2^64 - 1, and how many members are stacked (None for a lone network)."""
     if members is not None:
         check_count("members", members)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
-    if hasattr(seed, "tolist"):
-        seed = seed.tolist()
-    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
-    for one in seeds:
-        check_count("seed", one, low=0)
-        if one >= 1 << 64:
-            raise ValueError(f"seed must be < 2**64, got {one}")
-    if isinstance(seed, Sequence):
-        if members is not None and len(seeds) != members:
-            raise ValueError(f"seed must have one entry for each of the {members} members, got {len(seeds)}")
-        if not seeds:
-            raise ValueError("seed must not be an empty list")
-        return tuple(int(one) for one in seeds)
-    return tuple(int(seed) + k for k in range(members or 1))
+    seed = seed.tolist() if hasattr(seed, "tolist") else seed
+    if isinstance(seed, Sequence) and not isinstance(seed, str):
+        seeds, wanted = [check_count(f"seed[{i}]", one, low=0) for i, one in enumerate(seed)], members
+        members = len(seeds)
+        if not seeds or wanted not in (None, members):
+            raise ValueError(f"seed must have one entry for each of the {wanted or 1} members, got {members}")
+    else:
+        seeds = [check_count("seed", seed, low=0) + k for k in range(members or 1)]
+    if lone and members is not None:
+        raise ValueError(f"seed must be one number for a lone network, got {seed}")
+    if max(seeds) >= 1 << 64:
+        raise ValueError(f"seed must be < 2**64 for every member, got {max(seeds)}")
+    return tuple(seeds), members
 
 
 class Batches:
@@ -110,7 +109,8 @@ def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
 
 def take_rows(data: Data, rows: Array, rank: int, *, xp: Any) -> Data:
     """The chosen rows of x, y and weight, where each may be shared by all members or be each one's own."""
-    own = (data.x.ndim == rank + 2, data.y.ndim == 3, data.weight is not None and data.weight.ndim == 2)
+    y_rank = 1 if xp.isdtype(data.y.dtype, "integral") else 2  # class indices, or a row of numbers
+    own = (data.x.ndim == rank + 2, data.y.ndim > y_rank, data.weight is not None and data.weight.ndim == 2)
     return Data(
         *(
             None if array is None else gather(array, rows, mine, xp=xp)  # type: ignore[misc]
@@ -154,7 +154,7 @@ def hold_out(data: Data, rank: int, fraction: float, seeds: Sequence[int], stack
 def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to train on and to hold out, (members, n - m) and (members, m), each drawn by its member's seed.
 
-    With `labels` (n,) every class gives its share, rounded so that the counts add up (largest remainders first).
+    With `labels`, (n,) or (members, n), every class gives its share, rounded so that the counts add up.
 
     >>> train, held = split(10, 0.2, [0], np.asarray([0] * 5 + [1] * 5))
     >>> train.shape, held.shape, sorted((held[0] >= 5).tolist())
@@ -165,7 +165,8 @@ def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray |
         raise ValueError(
             f"validation_split={fraction} of {rows} rows leaves {rows - count} to train on and {count} to hold out"
         )
-    held = [_held_out(rows, count, generator(seed, SPLIT), labels) for seed in seeds]
+    each = [labels] * len(seeds) if labels is None or labels.ndim == 1 else labels
+    held = [_held_out(rows, count, generator(seed, SPLIT), own) for seed, own in zip(seeds, each, strict=True)]
     every = np.arange(rows)
     return np.stack([np.setdiff1d(every, h) for h in held]), np.stack(held)
 

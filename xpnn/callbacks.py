@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from xpnn._arguments import as_list
+
 
 class Callback:
     """The contract: override what you need. A plain function is taken as `on_epoch_end`.
@@ -67,7 +69,7 @@ def get(callback: Any) -> Callback:
 
 def watchers(chosen: Iterable[Any], verbose: int) -> list[Callback]:
     """The callbacks, with what `verbose` adds: 0 nothing, 1 a progress bar, 2 a line an epoch."""
-    found = [get(one) for one in chosen]
+    found = [get(one) for one in as_list("callbacks", chosen)]
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
     return found + [ProgressBar()] * (verbose == 1) + [PrintEpoch()] * (verbose == 2)

@@ -14,44 +14,45 @@ Array = Any
 def explain_non_finite(
     program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int
 ) -> str:
-    """Which layer's output went non-finite first, found by replaying the epoch from `carry`, and the likely cause."""
-    backend, xp = batches.backend, batches.backend.xp
+    """Where values went non-finite first, found by replaying epoch `number` from `carry`, and the likely cause."""
+    with batches.backend.quiet():
+        step, where, weights_finite = _replayed(program, carry, batches, numbers, number)
+    cause = _cause(program, batches, number > 0 or step > 0, weights_finite)
+    return f"epoch {number}, step {step + 1} of {batches.steps}: {where}. {cause}"
+
+
+def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int):
+    """The step, what in it was the first that is not finite, and whether the weights before it were finite."""
+    xp, layers = batches.backend.xp, program.layer.layers
 
     def finite(array: Array) -> bool:
         return bool(xp.all(xp.isfinite(array)))
 
-    scale = float(xp.max(xp.abs(batches.data.x)))
-    with backend.quiet():
-        for index, (batch, inputs) in enumerate(zip(batches.epoch(number), numbers, strict=True)):
-            where = f"epoch {number}, step {index + 1} of {batches.steps}"
-            tree = program.tree(carry.params, carry.state, xp=xp)
-            step, x = Step(inputs.layers, inputs.keys, xp), batch.x
-            for position, layer in enumerate(program.layer.layers):
-                x, _ = layer.forward(tree[position], x, xp=xp, step=step.child(position))
-                if not finite(x):
-                    return f"{where}: the output of layer {position}, {layer}, was the first that was not finite. " + (
-                        _cause(program, index + number, scale, finite(carry.params))
-                    )
-            carry, value = program.step(carry, batch, inputs, xp=xp)
-            if not finite(value):
-                return f"{where}: every layer's output was finite, the loss was not. {_cause(program, 0, scale, True)}"
-        where = f"epoch {number}, its last step"
-        if not finite(carry.params):
-            last = f"layer {len(program.layer.layers) - 1}, {program.layer.layers[-1]}"
-            for entry, array in program.learned.pairs(program.learned.unflatten(carry.params, xp=xp)):
-                if not finite(array):
-                    last = f"layer {entry.path[0]}, {program.layer.layers[entry.path[0]]}, in its {entry.name}"
-                    break
-            return f"{where}: the update left values that are not finite in {last}. {_cause(program, 1, scale, False)}"
-    return (
-        f"epoch {number}; a replay of the epoch stayed finite, so the cause is an operation that is not deterministic."
-    )
+    index = 0
+    for index, (batch, inputs) in enumerate(zip(batches.epoch(number), numbers, strict=True)):
+        tree, step, x = program.tree(carry.params, carry.state, xp=xp), Step(inputs.layers, inputs.keys, xp), batch.x
+        for position, layer in enumerate(layers):
+            x, _ = layer.forward(tree[position], x, xp=xp, step=step.child(position))
+            if not finite(x):
+                where = f"the output of layer {position}, {layer}, was the first that was not finite"
+                return index, where, finite(carry.params)
+        carry, value = program.step(carry, batch, inputs, xp=xp)
+        if not finite(value):
+            return index, "every layer's output was finite, the loss was not", True
+    for entry, array in program.learned.pairs(program.learned.unflatten(carry.params, xp=xp)):
+        if not finite(array):
+            where = f"layer {entry.path[0]}, {layers[entry.path[0]]}"
+            return index, f"the update left values that are not finite in the {entry.name} of {where}", False
+    return index, "the replay stayed finite, so an operation of the backend is not deterministic", True
 
 
-def _cause(program: Program, updates: int, scale: float, params_finite: bool) -> str:
+def _cause(program: Program, batches: Batches, trained: bool, weights_finite: bool) -> str:
     """The likely cause in a sentence: numbers out of proportion, or steps too long."""
+    xp = batches.backend.xp
+    given = [array for array in batches.data[:2] if xp.isdtype(array.dtype, "real floating")]
+    scale = max(float(xp.max(xp.abs(array))) for array in given)
+    if scale > 1e4 or not trained:
+        return f"Likely cause: the scale of the data (its largest value is {scale:.3g}); standardize it."
+    grown = "grew until they overflowed" if weights_finite else "overflowed in an update"
     rate = getattr(program.optimizer, "learning_rate", None)
-    if updates == 0 or scale > 1e4:
-        return f"Likely cause: the scale of the data (the largest |x| is {scale:.3g}); standardize it."
-    grown = "grew until they overflowed" if params_finite else "overflowed in the update before"
     return f"Likely cause: a learning rate that is too large ({rate}): the weights {grown}."

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnn._arguments import check_number
 from xpnn.backend import Backend, describe, to_host
 
 Array = Any
@@ -48,8 +49,10 @@ def data(
     """Rows, targets and weights together; `check` looks at their values too, `of` stands before names in errors."""
     x = features(x, shapes, backend, name=f"{of}x", lead=lead)
     y = targets(y, x, loss, shapes, backend, name=f"{of}y")
-    weight = class_weights(class_weight, weight, y, backend)
-    made = Data(x, y, weights(weight, x, shapes, backend, name=f"{of}sample_weight"))
+    weight = weights(weight, x, shapes, backend, name=f"{of}sample_weight")
+    if class_weight is not None:
+        weight = weights(class_weights(class_weight, weight, y, backend), x, shapes, backend)
+    made = Data(x, y, weight)
     if check:
         check_values(made, loss, shapes, backend, (f"{of}x", f"{of}y", f"{of}sample_weight"))
     return made
@@ -58,6 +61,12 @@ def data(
 def features(x: Any, shapes: Shapes, backend: Backend, *, name: str = "x", lead: bool = False) -> Array:
     """`x` on the device, (n, *sample) or (members, n, *sample); with `lead`, a lone network takes leading axes too."""
     x = backend.asarray(x, name)
+    check_features(x, shapes, name, lead)
+    return x
+
+
+def check_features(x: Array, shapes: Shapes, name: str = "x", lead: bool = False) -> None:
+    """Raise unless the shape of `x` is one that `features` gives."""
     rank = len(shapes.sample)
     wanted = f"(n, {', '.join(map(str, shapes.sample))})"
     if x.ndim == rank and tuple(x.shape) == shapes.sample:
@@ -72,7 +81,6 @@ def features(x: Any, shapes: Shapes, backend: Backend, *, name: str = "x", lead:
         raise ValueError(f"{name} of shape {tuple(x.shape)} has an axis too many: the network takes {wanted}, {of}")
     if x.shape[extra] == 0:
         raise ValueError(f"{name} has no rows: its shape is {tuple(x.shape)}")
-    return x
 
 
 def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, name: str = "y") -> Array:
@@ -88,6 +96,9 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
     if classes and shape in ((rows,), lead):
         if not xp.isdtype(y.dtype, ("integral", "bool")):
             raise TypeError(f"{label} takes class indices of an integer type, got {name} as {describe(y)} of {y.dtype}")
+        low, high = (int(bound) for bound in (xp.min(y), xp.max(y))) if xp is np else (0, 0)
+        if low < -(1 << 31) or high >= 1 << 31:
+            raise ValueError(f"{name} holds class indices from {low} to {high}, but the network has {width} outputs")
         own = backend.asarray(y, name, dtype=None)
         return backend.xp.astype(own, backend.xp.int32)
     if not classes and shape in ((rows,), lead) and width == 1:
@@ -145,15 +156,15 @@ def validation(given: Any, split: float) -> tuple[Any, Any, Any]:
     if split:
         raise ValueError("give validation_data or validation_split, not both")
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise TypeError(f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+        raise TypeError(
+            f"validation_data must be (x, y) or (x, y, sample_weight), got {describe(given)}{_count(given)}"
+        )
     x, y, weight = (*given, None)[:3]
     return x, y, weight
 
 
-def class_weights(class_weight: Any, weight: Any, y: Array, backend: Backend) -> Any:
+def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Backend) -> np.ndarray:
     """`weight` times each row's class weight, from {class: weight} or "balanced" (n / (classes * count))."""
-    if class_weight is None:
-        return weight
     labels = class_labels(y, backend)
     if labels is None:
         raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
@@ -163,27 +174,31 @@ def class_weights(class_weight: Any, weight: Any, y: Array, backend: Backend) ->
             raise ValueError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
         table = {int(c): labels.size / (len(classes) * n) for c, n in zip(classes, counts, strict=True)}
     elif isinstance(class_weight, Mapping):
+        for label, factor in class_weight.items():
+            check_number(f"class_weight[{label!r}]", factor, low=0.0)
         table = {int(c): float(class_weight.get(int(c), 1.0)) for c in classes}
         if unknown := [c for c in class_weight if c not in table]:
             raise ValueError(f"class_weight names classes {unknown} that y does not hold: it holds {list(table)}")
-        if min(table.values()) < 0.0:
-            raise ValueError(f"class_weight must not be negative, got {class_weight}")
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     rows = np.vectorize(table.__getitem__, otypes=[float])(labels)
-    return rows if weight is None else rows * to_host(weight, "sample_weight")
+    return rows if weight is None else rows * backend.to_host(weight)
 
 
 def class_labels(y: Array, backend: Backend) -> np.ndarray | None:
-    """The class of each row as host integers (n,), or None where the targets are no classes."""
+    """The class of each row as host integers, (n,) or (members, n), or None where the targets are no classes."""
     labels = backend.to_host(y)
-    if labels.ndim == 1:
-        return labels if labels.dtype.kind in "iu" else None
-    if labels.ndim != 2 or not np.isin(labels, (0.0, 1.0)).all():
+    if labels.dtype.kind in "iu":
+        return labels
+    if labels.ndim < 2 or not np.isin(labels, (0.0, 1.0)).all():
         return None
-    if labels.shape[1] == 1:
-        return labels[:, 0].astype(np.int64)
-    return labels.argmax(axis=1) if (labels.sum(axis=1) == 1.0).all() else None
+    if labels.shape[-1] == 1:
+        return labels[..., 0].astype(np.int64)
+    return labels.argmax(axis=-1) if (labels.sum(axis=-1) == 1.0).all() else None
+
+
+def _count(values: Any) -> str:
+    return f" of {len(values)}" if hasattr(values, "__len__") else ""
 
 
 def _at(index: np.ndarray) -> str:

@@ -13,21 +13,20 @@ from typing import Any
 import numpy as np
 
 from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters
-from xpnn._arguments import check_count, check_number
+from xpnn._arguments import as_list, check_count, check_number
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import Backend, resolve
 from xpnn.callbacks import watchers
 from xpnn.history import History
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Layer, Sequential, Step
+from xpnn.layers.base import Array
 from xpnn.metrics import get as get_metric
 from xpnn.parameters import merge
 from xpnn.summary import Summary, summary, table
 from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs, initial
 
 __all__ = ["Network", "mlp"]
-
-Array = Any
 
 
 class Network:
@@ -67,14 +66,13 @@ class Network:
         seed: Any = 0,
         members: int | None = None,
     ):
-        layers = (layers,) if isinstance(layers, Layer) else layers
+        layers = [layers] if isinstance(layers, Layer) else as_list("layers", layers)
         self.layer = Sequential(tuple(activations.get(one) if isinstance(one, str) else one for one in layers))
         sample = self.layer.input_shape
         if sample is None:
             raise ValueError(f"no layer says how many features the network takes: {list(self.layer.layers)}")
-        self.seeds = batches.member_seeds(seed, members)
-        stack = len(self.seeds) if members is not None or isinstance(seed, Sequence) else None
-        self._shapes = Shapes(sample, self.layer.output_shape(sample), stack, f"{self.layer.layers[0]}, layer 0")
+        self.seeds, members = batches.member_seeds(seed, members)
+        self._shapes = Shapes(sample, self.layer.output_shape(sample), members, f"{self.layer.layers[0]}, layer 0")
         self.backend = resolve(backend, dtype)
         self._begin()
 
@@ -130,16 +128,18 @@ class Network:
 
     @params.setter
     def params(self, values: Sequence[Any]) -> None:
-        lead = () if self.members is None else (self.members,)
-        shapes = {e.label: (*lead, *e.shape) for layout in self.layouts for e in layout.entries}
-        checked = parameters.checked(values, self._tree(self.progress.carry), shapes, self.backend.asarray)
-        xp = self.backend.xp
+        checked, xp = self._checked(values, self.backend.asarray), self.backend.xp
         carry = self.progress.carry
         vectors = [
             self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
             for layout, vector in zip(self.layouts, carry[:2], strict=True)
         ]
         self.progress = self.progress._replace(carry=carry._replace(params=vectors[0], state=vectors[1]))
+
+    def _checked(self, values: Any, convert: Callable[[Any, str], Array]) -> Any:
+        lead = () if self.members is None else (self.members,)
+        shapes = {e.label: (*lead, *e.shape) for layout in self.layouts for e in layout.entries}
+        return parameters.checked(values, self._tree(self.progress.carry), shapes, convert)
 
     @property
     def weights(self) -> list[Array]:
@@ -178,16 +178,15 @@ class Network:
         Both must be the network's own arrays: nothing is moved. Raises TypeError, naming the argument, where not.
         """
         self.backend.check(x, "x")
-        for entry, array in self.layouts[0].pairs(params):
-            self.backend.check(array, f"params {entry.label}")
-        return self.layer.forward(params, x, xp=self.backend.xp)[0]
+        inputs.check_features(x, self._shapes, lead=True)
+        return self.layer.forward(self._checked(params, self.backend.check), x, xp=self.backend.xp)[0]
 
     def outputs(self, x: Any) -> list[Array]:
         """x and then the output of every layer: the list that the tutorial calls `output`."""
-        found = [inputs.features(x, self._shapes, self.backend, lead=True)]
+        found = [self.backend.copy(inputs.features(x, self._shapes, self.backend, lead=True))]
         for layer, params in zip(self.layers, self._tree(self.progress.carry), strict=True):
             found.append(layer.forward(params, found[-1], xp=self.backend.xp)[0])
-        return found
+        return [found[0], *map(self.backend.copy, found[1:])]  # a Dropout's output is its input itself
 
     def evaluate(
         self,
@@ -206,10 +205,10 @@ class Network:
         {'loss': 0.5, 'accuracy': 0.5}
         """
         loss = self._loss_of(loss)
-        chosen = [get_metric(one) for one in metrics]
-        trunk(self.layer, loss)
-        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
-        return self._evaluate(data, loss, chosen, batch_size)
+        chosen = [get_metric(one) for one in as_list("metrics", metrics)]
+        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, check=True)
+        with self.backend.quiet():
+            return self._evaluate(data, loss, chosen, batch_size)
 
     def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
@@ -247,22 +246,23 @@ class Network:
         array([[1.],
                [2.]], dtype=float32)
         """
-        x = inputs.features(x, self._shapes, self.backend, lead=True)
+        x = self.backend.copy(inputs.features(x, self._shapes, self.backend, lead=True))
         xp, tree = self.backend.xp, self.params
         y, cache = self.layer.forward(tree, x, xp=xp)
+        shape = tuple(y.shape)
 
         def pullback(dy: Array) -> tuple[Array, list[Any]]:
             self.backend.check(dy, "dy")
-            if tuple(dy.shape) != tuple(y.shape):
-                raise ValueError(f"dy must have the shape of y, {tuple(y.shape)}, got {tuple(dy.shape)}")
+            if tuple(dy.shape) != shape:
+                raise ValueError(f"dy must have the shape of y, {shape}, got {tuple(dy.shape)}")
             return self.layer.backward(tree, cache, dy, xp=xp)
 
-        return y, pullback
+        return self.backend.copy(y), pullback
 
     def step(self, x: Any, y: Any, loss: Any = None, optimizer: Any = None, sample_weight: Any = None) -> Array:
         """One update on (x, y) as one batch; the loss before it, still on the device (the members' shape).
 
-        `optimizer` and `loss` as in `fit`. Values are not checked, which would wait for the device.
+        `optimizer` and `loss` are as in `fit`. Values are not checked: that would wait for the device.
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         program, numbers = self._prepare(loss, optimizer)
@@ -327,10 +327,8 @@ class Network:
         if batch_size is not None:
             check_count("batch_size", batch_size)
         check_number("validation_split", validation_split, low=0.0, high=1.0, open_high=True)
-        chosen = [get_metric(one) for one in metrics]
+        chosen = [get_metric(one) for one in as_list("metrics", metrics)]
         asked = watchers(callbacks, verbose)
-        if not self.n_params:
-            raise ValueError("the network has no learned parameters: there is nothing to fit")
         program, numbers = self._prepare(loss, optimizer)
         check = {"shapes": self._shapes, "backend": self.backend, "check": True}
         train, held = inputs.data(x, y, sample_weight, loss, class_weight=class_weight, **check), None
@@ -343,14 +341,14 @@ class Network:
 
         def measure() -> dict[str, Any]:
             rows, logs = max(batch_size or 0, evaluation.ROWS), {}
-            if chosen:
-                logs |= self._evaluate(train, loss, chosen, rows)
-                del logs["loss"]
-            if held is not None:
-                logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
+            with self.backend.quiet():
+                if chosen:
+                    logs |= self._evaluate(train, loss, chosen, rows)
+                    del logs["loss"]
+                if held is not None:
+                    logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
             return logs
 
-        self.progress = self.progress.started(loss, optimizer, xp=self.backend.xp)
         self.history = History()
         fit_epochs(self, Plan(program, numbers, source, measure, asked), epochs, self.history)
         return self.history
@@ -358,23 +356,21 @@ class Network:
     def reset(self, seed: Any = None) -> None:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""
         if seed is not None:
-            self.seeds = batches.member_seeds(seed, self.members)
+            self.seeds, _ = batches.member_seeds(seed, self.members, lone=self.members is None)
         self._begin()
 
     def to(self, backend: Any, dtype: Any = None) -> Network:
         """The same network, training state included, on another backend; this one stays as it is."""
-        return self._moved(resolve(backend, dtype or self.backend.dtype))
-
-    def copy(self) -> Network:
-        """The same network, training state included, in memory of its own."""
-        return self._moved(self.backend)
-
-    def _moved(self, backend: Backend) -> Network:
-        new = object.__new__(type(self))
+        own = None if isinstance(backend, Backend) else self.backend.dtype
+        new, backend = object.__new__(type(self)), resolve(backend, own if dtype is None else dtype)
         new.__dict__.update(self.__dict__)
         new.backend, new.history, new._prepared = backend, copy.deepcopy(self.history), None
         new.progress = self.progress.map(lambda array: backend.copy(backend.asarray(array)))
         return new
+
+    def copy(self) -> Network:
+        """The same network, training state included, in memory of its own."""
+        return self.to(self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         host = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
@@ -387,13 +383,17 @@ class Network:
         self.__dict__.update(state | {"backend": backend, "progress": progress})
 
     def _loss_of(self, loss: Any) -> Any:
-        return (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
+        loss = (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
+        trunk(self.layer, loss)  # refuses a last layer that does not go with the loss
+        return loss
 
     def _optimizer_of(self, optimizer: Any) -> Any:
         return (self.progress.optimizer or optimizers.Adam()) if optimizer is None else optimizers.get(optimizer)
 
     def _prepare(self, loss: Any, optimizer: Any) -> tuple[Program, Numbers]:
         """The structure of a step and its numbers; those made last where loss and optimizer are the same."""
+        if not self.n_params:
+            raise ValueError("the network has no learned parameters: there is nothing to train")
         if self._prepared is None or self._prepared[0].loss is not loss or self._prepared[0].optimizer != optimizer:
             program = Program(trunk(self.layer, loss), *self.layouts, loss, optimizer)
             self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)

@@ -28,7 +28,10 @@ class Optimizer:
         for name in self.numbers:
             high = {} if name in ("learning_rate", "weight_decay") else {"high": 1.0, "open_high": True}
             object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), low=0.0, **high))
-        for key, factor in dict(getattr(self, "multipliers", {})).items():
+        multipliers = getattr(self, "multipliers", {})
+        if not isinstance(multipliers, Mapping):
+            raise TypeError(f"multipliers must be a dict of factors by parameter name or layer, got {multipliers!r}")
+        for key, factor in multipliers.items():
             check_number(f"multipliers[{key!r}]", factor, low=0.0)
 
     def init(self, params: Array, *, xp: Any) -> Any:

@@ -250,18 +250,19 @@ def fit_epochs(net: Any, plan: Plan, epochs: int, history: History) -> None:
 
 def _fit_epoch(net: Any, plan: Plan, history: History) -> bool:
     """One epoch, its record and its callbacks; whether one of them asks to stop."""
-    now, batches = net.progress, plan.batches
+    batches, program = plan.batches, plan.program
+    now = net.progress.started(program.loss, program.optimizer, xp=batches.backend.xp)
     steps = range(now.step, now.step + batches.steps)
     numbers = plan.numbers.epoch(now.epoch, steps, now.first)
-    done = run_epoch(plan.program, now.carry, batches, numbers, now.epoch)
+    done = run_epoch(program, now.carry, batches, numbers, now.epoch)
     if not done.finite:
         from xpnn.diagnosis import explain_non_finite
 
-        where = explain_non_finite(plan.program, now.carry, batches, numbers, now.epoch)
+        where = explain_non_finite(program, now.carry, batches, numbers, now.epoch)
         raise NonFiniteLoss(f"training went non-finite in {where} The network is as it was before that epoch.")
     net.progress = now._replace(carry=done.carry, epoch=now.epoch + 1, step=steps.stop)
     logs = {"loss": done.loss} | plan.measure()
     logs = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
     history.append(now.epoch, logs)
     answers = [watcher.on_epoch_end(net, now.epoch, logs) for watcher in plan.watchers]  # each is asked
-    return True in answers
+    return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)

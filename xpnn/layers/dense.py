@@ -48,8 +48,8 @@ class Dense(Layer):
     bias_init: Any = field(default="zeros", repr=False)
 
     def __post_init__(self):
-        check_count("in_features", self.in_features)
-        check_count("out_features", self.out_features)
+        for name in ("in_features", "out_features"):
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
         initializers.get(self.weight_init)
         initializers.get(self.bias_init)
 

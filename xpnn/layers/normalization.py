@@ -44,7 +44,7 @@ class BatchNorm(Layer):
     momentum: float = 0.1
 
     def __post_init__(self):
-        check_count("features", self.features)
+        object.__setattr__(self, "features", check_count("features", self.features))
         check_number("eps", self.eps, low=0.0, open_low=True)
         check_number("momentum", self.momentum, low=0.0, high=1.0)
 
