@@ -49,7 +49,9 @@ def test_batches_and_masks_are_bit_equal(backend, members):
         source = Batches(data, 1, 24, True, seeds, stacked, where)
         layer = xpnn.layers.Sequential(LAYERS)
         keys = [key for key in step_keys(layer, seeds, 3, range(4), stacked, where) if key is not None]
-        found.append([where.to_host(a) for batch in source.epoch(3) for a in batch[:2]] + [where.to_host(k) for k in keys])
+        found.append(
+            [where.to_host(a) for batch in source.epoch(3) for a in batch[:2]] + [where.to_host(k) for k in keys]
+        )
     assert len(found[0]) > 6
     assert all((a == b).all() for a, b in zip(*found, strict=True))
 

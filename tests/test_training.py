@@ -28,7 +28,9 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("optimizer", [xpnn.Adam(0.01), xpnn.SGD(xpnn.InverseTimeDecay(0.1, rate=1, steps=5), momentum=0.9)])
+@pytest.mark.parametrize(
+    "optimizer", [xpnn.Adam(0.01), xpnn.SGD(xpnn.InverseTimeDecay(0.1, rate=1, steps=5), momentum=0.9)]
+)
 def test_ten_and_ten_epochs_are_twenty_bit_for_bit(optimizer, members):
     whole, halves = network(members), network(members)
     history = whole.fit(X, Y, "bce", optimizer, epochs=20, batch_size=24)

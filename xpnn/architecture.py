@@ -43,7 +43,7 @@ def mlp(
     if len(widths) < 2:
         raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
     hidden = len(widths) - 2
-    if isinstance(activation, str | Activation):
+    if isinstance(activation, str | Activation | type):
         chosen = [activation] * hidden
     else:
         chosen = as_list("activation", activation)

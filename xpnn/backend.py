@@ -368,7 +368,7 @@ def _is_array_of(name: str, array: Any) -> bool:
 
 def _dtype_name(dtype: Any) -> str:
     text = dtype if isinstance(dtype, str) else str(getattr(dtype, "__name__", dtype))
-    name = text.rpartition(".")[2]
+    name = {"float": "float64"}.get(text, text.rpartition(".")[2])  # Python's float is float64, as NumPy has it
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return name

@@ -43,6 +43,8 @@ def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[St
         if not finite(array):
             where = f"layer {entry.path[0]}, {layers[entry.path[0]]}"
             return index, f"the update left values that are not finite in the {entry.name} of {where}", False
+    if not all(finite(array) for array in carry.memory):
+        return index, "the optimizer's state overflowed, and with it every later step would be nought", True
     return index, "the replay stayed finite, so an operation of the backend is not deterministic", True
 
 

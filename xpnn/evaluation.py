@@ -33,6 +33,12 @@ def output(layer: Sequential, params: Any, x: Array, shapes: Shapes, batch_size:
     return xp.concat(parts, axis=-1 - len(shapes.output))
 
 
+def usual_metrics(layer: Sequential, loss: Callable) -> tuple[str, ...]:
+    """The accuracy where outputs are classes; no metric says something of every regression."""
+    classes = getattr(loss, "link", None) or getattr(loss, "targets", "float") == "classes"
+    return ("accuracy",) if classes or getattr(last_layer(layer), "probability", False) else ()
+
+
 def evaluate(
     layer: Sequential,
     params: Any,

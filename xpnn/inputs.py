@@ -70,7 +70,8 @@ def check_features(x: Array, shapes: Shapes, name: str = "x", lead: bool = False
     rank = len(shapes.sample)
     wanted = f"(n, {', '.join(map(str, shapes.sample))})"
     if x.ndim == rank and tuple(x.shape) == shapes.sample:
-        raise ValueError(f"{name} must be {wanted}, got one sample of shape {tuple(x.shape)}: give {name}[None, ...]")
+        hint = f"{name}[None, ...]" if rank != 1 or shapes.sample != (1,) else f"{name}[:, None]"
+        raise ValueError(f"{name} must be {wanted}, got one sample of shape {tuple(x.shape)}: give {hint}")
     extra = x.ndim - rank - 1
     if extra < 0 or tuple(x.shape[x.ndim - rank :]) != shapes.sample:
         raise ValueError(f"{shapes.first}, expects {name} of shape {wanted}, got an array of shape {tuple(x.shape)}")
@@ -96,11 +97,14 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
     if classes and shape in ((rows,), lead):
         if not xp.isdtype(y.dtype, ("integral", "bool")):
             raise TypeError(f"{label} takes class indices of an integer type, got {name} as {describe(y)} of {y.dtype}")
-        low, high = (int(bound) for bound in (xp.min(y), xp.max(y))) if xp is np else (0, 0)
-        if low < -(1 << 31) or high >= 1 << 31:
-            raise ValueError(f"{name} holds class indices from {low} to {high}, but the network has {width} outputs")
-        own = backend.asarray(y, name, dtype=None)
-        return backend.xp.astype(own, backend.xp.int32)
+        if xp.isdtype(y.dtype, "bool"):
+            y = xp.astype(y, xp.int32)
+        if xp is np:  # what int32 would wrap round into the range must stay out of it
+            most = min(width, np.iinfo(y.dtype).max)
+            y = np.minimum(y, most) if y.dtype.kind == "u" else np.clip(y, -1, most)
+        elif y.dtype == xp.int64:
+            y = xp.clip(y, min=-1, max=width)
+        return backend.xp.astype(backend.asarray(y, name, dtype=None), backend.xp.int32)
     if not classes and shape in ((rows,), lead) and width == 1:
         y, shape = xp.reshape(y, (*shape, 1)), (*shape, 1)
     wanted = [(rows, *shapes.output), (*lead, *shapes.output)]
@@ -168,6 +172,13 @@ def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Ba
     labels = class_labels(y, backend)
     if labels is None:
         raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
+    lanes = labels.reshape(-1, labels.shape[-1])
+    rows = np.stack([_factors(class_weight, lane) for lane in lanes]).reshape(labels.shape)
+    return rows if weight is None else rows * backend.to_host(weight)
+
+
+def _factors(class_weight: Any, labels: np.ndarray) -> np.ndarray:
+    """The weight of each label (n,) of one member."""
     classes, counts = np.unique(labels, return_counts=True)
     if isinstance(class_weight, str):
         if class_weight != "balanced":
@@ -181,8 +192,7 @@ def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Ba
             raise ValueError(f"class_weight names classes {unknown} that y does not hold: it holds {list(table)}")
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
-    rows = np.vectorize(table.__getitem__, otypes=[float])(labels)
-    return rows if weight is None else rows * backend.to_host(weight)
+    return np.vectorize(table.__getitem__, otypes=[float])(labels)
 
 
 def class_labels(y: Array, backend: Backend) -> np.ndarray | None:

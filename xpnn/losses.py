@@ -45,7 +45,8 @@ class Loss:
         self.check_shapes(prediction, target, xp=xp)
         terms, gradient = self.terms(prediction, target, xp=xp)
         if weight is None:
-            return xp.mean(terms, axis=(-2, -1)), gradient * (1.0 / prediction.shape[-2])
+            rows, width = terms.shape[-2:]
+            return xp.sum(terms, axis=(-2, -1)) * (1.0 / (rows * width)), gradient * (1.0 / rows)
         total = xp.sum(weight, axis=-1, keepdims=True)
         share = weight / xp.where(total == 0.0, xp.ones_like(total), total)  # (*members, batch)
         rows = xp.mean(terms, axis=-1)  # (*members, batch)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import lookup
+from xpnn._arguments import as_list, lookup
 from xpnn.activations import Activation, sigmoid, softmax
 from xpnn.layers.base import Array
 
@@ -86,6 +86,15 @@ def get(metric: Any) -> Callable:
     if isinstance(metric, type) and issubclass(metric, Metric):
         return metric()
     return metric if callable(metric) else lookup("metric", metric, _NAMES)
+
+
+def choose(given: Any) -> list[Callable]:
+    """A list of metrics by name or as callables, each with a name of its own."""
+    chosen = [get(one) for one in as_list("metrics", given)]
+    names = [name_of(metric) for metric in chosen]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"metrics must differ in name, but {sorted(twice)} stands there twice: give one a `name`")
+    return chosen
 
 
 def name_of(metric: Callable) -> str:

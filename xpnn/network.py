@@ -21,7 +21,7 @@ from xpnn.history import History
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Layer, Sequential, Step
 from xpnn.layers.base import Array
-from xpnn.metrics import get as get_metric
+from xpnn.metrics import choose
 from xpnn.parameters import merge
 from xpnn.summary import Summary, summary, table
 from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs, initial
@@ -193,19 +193,20 @@ class Network:
         x: Any,
         y: Any,
         loss: Any = None,
-        metrics: Iterable[Any] = ("accuracy",),
+        metrics: Iterable[Any] | None = None,
         sample_weight: Any = None,
         batch_size: int | None = None,
     ) -> dict[str, Any]:
         """The loss and the metrics on (x, y), as floats (arrays with one number a member for a stack).
 
-        `loss=None` is the one that training used last, or the mean squared error.
+        `loss=None` is the one that training used last, or the mean squared error; `metrics=None` is the accuracy
+        where the outputs are classes, by the loss or by the last layer.
 
-        >>> Network(mlp([1, 1]), seed=0).evaluate([[0.0], [0.0]], [[0.0], [1.0]], loss="mse")
-        {'loss': 0.5, 'accuracy': 0.5}
+        >>> Network(mlp([1, 1], output="sigmoid")).evaluate([[0.0], [0.0]], [[0.0], [1.0]], loss="mse")
+        {'loss': 0.25, 'accuracy': 0.5}
         """
         loss = self._loss_of(loss)
-        chosen = [get_metric(one) for one in as_list("metrics", metrics)]
+        chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
         data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, check=True)
         with self.backend.quiet():
             return self._evaluate(data, loss, chosen, batch_size)
@@ -218,8 +219,7 @@ class Network:
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
 
     def value_and_grad(self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> tuple[Array, list[Any]]:
-        """The loss on (x, y) and its gradient: a dict of arrays for each layer, as `params`,
-        the learned entries.
+        """The loss on (x, y) and its gradient, a dict of arrays for each layer: the learned entries of `params`.
 
         Exactly what the next `step` would use: layers are in training mode, dropout with that step's mask. Nothing
         changes. With x (n, 1, features) and y (n, 1, outputs) a lone network gives each sample's own value and
@@ -327,7 +327,7 @@ class Network:
         if batch_size is not None:
             check_count("batch_size", batch_size)
         check_number("validation_split", validation_split, low=0.0, high=1.0, open_high=True)
-        chosen = [get_metric(one) for one in as_list("metrics", metrics)]
+        chosen = choose(metrics)
         asked = watchers(callbacks, verbose)
         program, numbers = self._prepare(loss, optimizer)
         check = {"shapes": self._shapes, "backend": self.backend, "check": True}

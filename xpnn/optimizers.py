@@ -85,8 +85,8 @@ class SGD(Optimizer):
 
 
 class AdamState(NamedTuple):
-    first: Array  # m, (*members, n_params)
-    second: Array  # v, (*members, n_params)
+    first: Array  # m / (1 - beta1), (*members, n_params)
+    second: Array  # v / (1 - beta2), (*members, n_params)
     t: Array  # (*members, 1), on the device: reading it would stop the step
 
 
@@ -96,6 +96,12 @@ class Adam(Optimizer):
 
         m <- beta1 m + (1 - beta1) g,        v <- beta2 v + (1 - beta2) g^2
         p <- p - learning_rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps),   t = 1, 2, ...
+
+    computed with M = m / (1 - beta1) and V = v / (1 - beta2), which take all factors out of the passes over the
+    parameters (the paper's section 2): with s = sqrt((1 - beta2^t) / (1 - beta2)),
+
+        M <- beta1 M + g,        V <- beta2 V + g^2
+        p <- p - learning_rate * s (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + eps s)
 
     Parameters
     ----------
@@ -131,12 +137,11 @@ class Adam(Optimizer):
     def update(self, params, grads, state, hyper, *, xp):
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
         t = state.t + 1.0
-        m = beta1 * state.first + (1.0 - beta1) * grads
-        v = beta2 * state.second + (1.0 - beta2) * (grads * grads)
-        # Both corrections as numbers, so that no pass over all parameters is spent on them (section 2 of the paper).
-        scale = xp.sqrt(1.0 - beta2**t)
-        rate = hyper["learning_rate"] * scale / (1.0 - beta1**t)
-        return params - rate * (m / (xp.sqrt(v) + self.eps * scale)), AdamState(m, v, t)
+        first = beta1 * state.first + grads
+        second = beta2 * state.second + grads * grads
+        scale = xp.sqrt((1.0 - beta2**t) / (1.0 - beta2))  # (*members, 1)
+        rate = hyper["learning_rate"] * scale * (1.0 - beta1) / (1.0 - beta1**t)
+        return params - rate * (first / (xp.sqrt(second) + self.eps * scale)), AdamState(first, second, t)
 
 
 _NAMES = {"sgd": SGD, "adam": Adam}

@@ -212,10 +212,11 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
             values.append(value)
             if batch.weight is not None and batches.steps > 1:
                 totals.append(xp.sum(batch.weight, axis=-1))
-        # One array, read once: the losses and, since a finite loss says nothing of the last update, the parameters'
-        # sum, which is finite only where all of them are.
-        host = backend.to_host(xp.stack([*values, xp.sum(carry.params, axis=-1)]))
-    losses, finite = host[:-1].astype(np.float64), bool(np.isfinite(host).all())
+        # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
+        # was updated, which are finite only where all of it is.
+        sums = [xp.sum(array, axis=-1) for array in (carry.params, *carry.memory)]
+        host = backend.to_host(xp.stack([*values, *sums]))
+    losses, finite = host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
     if len(losses) == 1:
         return Epoch(carry, losses[0], finite)
     if totals:

@@ -1,0 +1,34 @@
+"""How long an import takes, each in a fresh interpreter and without the interpreter's own start.
+
+`import xpnn` finds its names when they are first used, so what a program pays in the end is `from xpnn import Network`;
+both are measured against `import numpy`, which every user of NumPy pays already.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.benchmarks.worker import ROOT
+
+STATEMENTS = ("import numpy", "import xpnn", "from xpnn import Network")
+ROUNDS = 15
+
+
+def milliseconds(statement: str) -> float:
+    """The time of one import in a new process."""
+    clock = f"from time import perf_counter; start = perf_counter(); {statement}; print(perf_counter() - start)"
+    done = subprocess.run([sys.executable, "-c", clock], cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout) * 1e3
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds by statement, one a round; the statements take turns at being first."""
+    for statement in STATEMENTS:  # the first time reads from the disk and writes the bytecode
+        milliseconds(statement)
+    found: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
+    for i in range(max(rounds, ROUNDS)):
+        turn = i % len(STATEMENTS)
+        for statement in STATEMENTS[turn:] + STATEMENTS[:turn]:
+            found[statement].append(milliseconds(statement))
+    return found
