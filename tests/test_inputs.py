@@ -350,7 +350,7 @@ def test_validation_data_may_have_weights():
     net = Network(mlp([3, 1]), dtype="float64")
     weight = np.linspace(0.0, 1.0, 12)
     history = net.fit(X, REAL, validation_data=(X[::-1], REAL[::-1], weight), epochs=1, metrics=["accuracy"])
-    expected = net.evaluate(X[::-1], REAL[::-1], sample_weight=weight)
+    expected = net.evaluate(X[::-1], REAL[::-1], sample_weight=weight, metrics=["accuracy"])
     assert history["val_loss"][-1] == pytest.approx(expected["loss"])
     assert history["val_accuracy"][-1] == pytest.approx(expected["accuracy"])
     assert net.fit(X, REAL, validation_data=[X.tolist(), REAL.tolist()], epochs=1)["val_loss"]
