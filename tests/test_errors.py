@@ -1,11 +1,6 @@
-"""What cannot work is refused at once: the error names the argument, and the network is to the byte what it was.
-
-A training that goes wrong later, by a loss that overflows, by Ctrl-C or by a callback, loses its unfinished epoch and
-nothing else.
-"""
+"""What cannot work is refused at once: the error names the argument, and the network is to the byte what it was."""
 
 import functools
-import hashlib
 import os
 import re
 import subprocess
@@ -16,52 +11,14 @@ import numpy as np
 import pytest
 
 import xpnn
+from tests.trained import INDICES, X, Y, state_of, trained
 from xpnn import SGD, Adam, BatchNorm, Dense, Dropout, Network, Sequential, Standardize, mlp
-from xpnn.backend import BackendUnavailable, resolve, status, to_host
-from xpnn.callbacks import Callback
-from xpnn.training import NonFiniteLoss
+from xpnn.backend import BackendUnavailable, resolve, status
 
 ROOT = Path(xpnn.__file__).parents[1]
-X = np.random.default_rng(0).normal(size=(12, 2))
-Y = (X[:, :1] > 0.0).astype(float)
-INDICES = np.arange(12) % 3
 NAN = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)
 INF = np.where(np.arange(24).reshape(12, 2) == 7, np.inf, X)
 LETTERS = np.full((12, 2), "a")
-
-NETWORKS = {
-    "plain": (mlp([2, 3, 1]), "mse", Y),
-    "sigmoid": (mlp([2, 3, 1], output="sigmoid"), "bce", Y),
-    "softmax": (mlp([2, 3, 3], output="softmax"), "cross_entropy", INDICES),
-    "two": (mlp([2, 3, 2], norm="batch"), "mse", X),
-    "three members": (mlp([2, 3, 1]), "mse", Y),
-}
-
-
-@functools.cache
-def _trained(kind: str, backend: str) -> Network:
-    layers, loss, y = NETWORKS[kind]
-    net = Network(layers, backend, members=3 if kind == "three members" else None)
-    net.fit(X, y, loss, Adam(0.01), epochs=2, batch_size=4)
-    return net
-
-
-def trained(kind: str, backend: str = "numpy") -> Network:
-    """A network in the middle of its training."""
-    return _trained(kind, backend).copy()
-
-
-def state_of(net: Network, recorded: bool = True) -> dict:
-    """Everything that training changes, arrays as digests of their bytes; `recorded` adds the history."""
-
-    def digest(array) -> str:
-        return hashlib.sha256(np.ascontiguousarray(to_host(array)).tobytes()).hexdigest()[:16]
-
-    carry, progress = net.progress.carry, net.progress._replace(carry=None)
-    state = {"params": digest(carry.params), "state": digest(carry.state), "seeds": net.seeds}
-    state |= {"memory": [digest(array) for array in carry.memory or ()], "progress": progress}
-    history = {name: np.asarray(values).tolist() for name, values in net.history.history.items()}
-    return state | ({"history": (net.history.epoch[:], history)} if recorded else {})
 
 
 def params_with(net: Network, path: tuple, value) -> list:
@@ -445,9 +402,6 @@ def test_a_network_that_learns_nothing_says_so(call):
         getattr(Network([Standardize((0.0, 1.0), (1.0, 2.0))]), call)(X, X)
 
 
-# Places
-
-
 @pytest.mark.parametrize(
     ("place", "package"),
     [("cupy", "pip install cupy-cuda12x"), ("torch:cuda", "pip install torch"), ("jax:gpu", "pip install .*jax")],
@@ -479,9 +433,6 @@ def test_float64_on_jax_without_x64_names_the_variable():
     assert done.returncode != 0
     assert "BackendUnavailable: float64 on JAX" in done.stderr
     assert "JAX_ENABLE_X64=1" in done.stderr
-
-
-# Arrays from elsewhere in the pure functions
 
 
 ELSEWHERE = [
@@ -543,165 +494,3 @@ def test_pure_functions_name_what_does_not_fit(case):
     call, error, message = UNFIT[case]
     with pytest.raises(error, match=message):
         call(trained("plain"))
-
-
-# Training that goes wrong
-
-
-def watched(net: Network, **options) -> tuple[list, NonFiniteLoss]:
-    """The states before `fit` and after each epoch that it finished, and the error that ended it."""
-    states = [state_of(net)]
-    with pytest.raises(NonFiniteLoss) as caught:
-        net.fit(
-            **{"x": X, "epochs": 60, "callbacks": [lambda net, epoch, logs: states.append(state_of(net))]} | options
-        )
-    return states, caught.value
-
-
-DIVERGING = {
-    "one batch": ("plain", {"y": Y, "optimizer": SGD(1e25), "batch_size": None}, r"epoch {}, .*layer 2, Dense\(3, 1\)"),
-    "several batches": ("plain", {"y": Y, "optimizer": SGD(5.0), "batch_size": 4}, r"epoch {}, step \d of 3"),
-    "the last update": (
-        "plain",
-        {"y": 1e3 * Y, "optimizer": SGD(1e38), "batch_size": None, "epochs": 1},
-        r"epoch {}, .*update .*layer \d, Dense",
-    ),
-    "the last update of several": (
-        "plain",
-        {"y": 1e3 * Y, "optimizer": SGD(lambda step: 1e38 if step == 5 else 1e-3), "batch_size": 4, "epochs": 2},
-        r"epoch {}, .*update .*layer \d, Dense",
-    ),
-    "the loss alone": ("plain", {"y": 1e22 * Y, "optimizer": SGD(0.1)}, r"epoch {}, .*\bloss\b"),
-    "under batch norm": ("two", {"y": X, "optimizer": SGD(1e30), "batch_size": 4}, r"epoch {}, step \d of 3.*layer \d"),
-    "one of three members": (
-        "three members",
-        {"y": Y, "optimizer": SGD([0.01, 1e25, 0.01]), "batch_size": None},
-        r"epoch {}, .*layer 2, Dense\(3, 1\)",
-    ),
-    "with validation": (
-        "plain",
-        {"y": Y, "optimizer": SGD(1e15), "batch_size": None, "validation_data": (X, Y), "metrics": ["accuracy"]},
-        r"epoch {}, .*(layer \d, Dense|\bloss\b)",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", DIVERGING)
-def test_a_loss_gone_non_finite_names_epoch_and_layer_and_puts_back_the_last_good_epoch(case):
-    kind, options, message = DIVERGING[case]
-    net = trained(kind)
-    states, error = watched(net, **options)
-    assert net.epoch == states[-1]["progress"].epoch
-    assert net.history.epoch == list(range(2, net.epoch))
-    if len(states) > 1:
-        assert state_of(net) == states[-1]
-    else:
-        assert (state_of(net)["params"], state_of(net)["state"]) == (states[0]["params"], states[0]["state"])
-    assert re.search(message.format(net.epoch), str(error)), str(error)
-
-
-@pytest.mark.parametrize("place", ["torch", "jax", "array-api-strict:device1"])
-def test_a_loss_gone_non_finite_puts_back_the_last_good_epoch_elsewhere(place):
-    if not status(place.partition(":")[0]).usable:
-        pytest.skip(f"{place} is not usable")
-    net = Network(mlp([2, 1]), place)
-    states, error = watched(net, y=Y, optimizer=SGD(20.0), batch_size=6)
-    assert len(states) > 1
-    assert state_of(net) == states[-1]
-    assert f"epoch {net.epoch}," in str(error)
-
-
-@pytest.mark.parametrize(("scale", "rate", "cause"), [(1.0, 10.0, "learning rate"), (1e22, 1e-3, "scale of the data")])
-def test_the_likely_cause_that_is_named_is_the_cause(scale, rate, cause):
-    _, error = watched(Network(mlp([2, 3, 1])), y=scale * Y, optimizer=SGD(rate), batch_size=4)
-    assert cause in str(error)
-
-
-def failing(*_, **__):
-    raise RuntimeError("no")
-
-
-class FailingAtTheBeginning(Callback):
-    def on_fit_begin(self, net, epochs):
-        raise RuntimeError("no")
-
-
-LOST = {
-    "a loss gone non-finite": {"optimizer": SGD(1e30)},
-    "a loss that raises": {"loss": failing},
-    "a metric that raises": {"metrics": [failing]},
-    "a callback that raises": {"callbacks": [failing]},
-    "a callback that raises at the beginning": {"callbacks": [FailingAtTheBeginning()]},
-    "a schedule below zero": {"optimizer": SGD(lambda step: 0.1 - step)},
-}
-
-
-@pytest.mark.parametrize("case", LOST)
-def test_a_fit_that_fails_in_its_first_epoch_leaves_loss_optimizer_and_its_state_as_they_were(case):
-    net = trained("plain")
-    before = state_of(net, recorded=False)
-    with pytest.raises((RuntimeError, NonFiniteLoss, ValueError)):
-        net.fit(**{"x": X, "y": Y, "optimizer": "sgd", "batch_size": 4} | LOST[case])
-    assert state_of(net, recorded=False) == before
-
-
-STOCHASTIC = [Dense(2, 6), BatchNorm(6), xpnn.tanh, Dropout(0.3), Dense(6, 1)]
-TRAINING = {"x": X, "y": Y, "loss": "bce", "optimizer": Adam(lambda step: 0.1 / (1 + step)), "batch_size": 5}
-
-
-def raises_at(epoch: int, error: type[BaseException]):
-    def callback(net, number, logs):
-        if number == epoch:
-            raise error("stop")
-
-    return callback
-
-
-@pytest.mark.parametrize(("error", "members"), [(RuntimeError, None), (KeyboardInterrupt, 2)])
-def test_a_callback_that_raises_undoes_its_epoch_and_training_goes_on_bit_for_bit(backend, error, members):
-    if backend.name == "jax":  # compiling each operation of the others takes it 20 seconds
-        layers, options, members = mlp([2, 1]), TRAINING | {"batch_size": 6}, None
-    else:
-        layers, options = STOCHASTIC, TRAINING
-    unbroken, broken = (Network(layers, backend, backend.dtype, members=members) for _ in range(2))
-    states = []
-    unbroken.fit(**options, epochs=4, callbacks=[lambda net, epoch, logs: states.append(state_of(net))])
-    with pytest.raises(error, match="stop"):
-        broken.fit(**options, epochs=4, callbacks=[raises_at(2, error)])
-    assert broken.epoch == 2
-    assert broken.history.epoch == [0, 1]
-    assert state_of(broken) == states[1]
-    broken.fit(**options, epochs=2)
-    assert state_of(broken, recorded=False) == state_of(unbroken, recorded=False)
-    np.testing.assert_array_equal(broken.history["loss"], unbroken.history["loss"][2:])
-
-
-class Interrupting:
-    """A loss that raises on its n-th call: Ctrl-C in the middle of an epoch."""
-
-    def __init__(self, calls: int):
-        self.calls = calls
-
-    def __call__(self, prediction, target, *, xp, weight=None):
-        self.calls -= 1
-        if self.calls == 0:
-            raise KeyboardInterrupt
-        return xpnn.losses.mean_squared_error(prediction, target, xp=xp, weight=weight)
-
-
-@pytest.mark.parametrize("call", [4, 5, 6])
-def test_ctrl_c_within_an_epoch_puts_back_the_last_finished_one(call):
-    net, states = Network(STOCHASTIC), []
-    remember = [lambda net, epoch, logs: states.append(state_of(net))]
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(X, Y, Interrupting(call), "adam", batch_size=4, callbacks=remember)
-    assert len(states) == net.epoch == 1
-    assert state_of(net) == states[-1]
-
-
-def test_what_a_callback_gives_back_stops_training_only_where_it_is_true():
-    net = trained("plain")
-    net.fit(X, Y, epochs=2, callbacks=[lambda net, epoch, logs: net.params[0]["weight"]])
-    assert net.epoch == 4
-    net.fit(X, Y, epochs=2, callbacks=[lambda net, epoch, logs: True])
-    assert net.epoch == 5

@@ -74,9 +74,6 @@ def overwrite(tree) -> None:
         tree[...] = 7.0
 
 
-# What it is
-
-
 def test_it_prints_its_layers_shapes_parameters_and_place(backend):
     net = build(backend, seed=3)
     first, *lines, last = str(net).splitlines()
@@ -150,9 +147,6 @@ def test_no_seed_draws_another_each_time():
     first, second = Network(PLAIN, seed=None), Network(PLAIN, seed=None)
     assert first.seed != second.seed
     assert same(Network(PLAIN, seed=first.seed).params, first.params)
-
-
-# Inference
 
 
 def test_predict_is_the_same_called_whole_and_in_parts(backend):
@@ -239,9 +233,6 @@ def test_rows_and_targets_are_left_as_they_were(eager):
     assert same([x, y, weight], before)
 
 
-# Parameters
-
-
 def test_weights_and_biases_are_those_of_the_layers_that_have_them(backend):
     net = build(backend)
     assert same(net.weights, [one["weight"] for one in net.params if "weight" in one])
@@ -270,9 +261,6 @@ def test_assigning_params_keeps_the_training_state():
     net.params = Network(PLAIN, seed=5).params
     assert same(net.progress.carry.memory, memory)
     assert (net.epoch, net.updates) == counts
-
-
-# Gradients
 
 
 @pytest.mark.parametrize("steps", [0, 2])
@@ -393,8 +381,6 @@ def test_training_on_pytorch_tensors_with_gradients_builds_no_graph():
     net.copy()
 
 
-# Evaluation
-
 ACCURACY = {
     "a probability": (mlp([3, 4, 1], output="sigmoid"), "bce", LABELS, lambda out: out[:, 0] > 0.5),
     "a probability as a column": (
@@ -470,9 +456,6 @@ def test_a_metric_may_be_any_function():
     assert net.evaluate(X, Y, metrics=[largest_error])["largest_error"] == pytest.approx(expected)
 
 
-# The same network elsewhere, in the middle of its training
-
-
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize("way", [Network.copy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
 def test_a_copy_goes_on_bit_for_bit_and_on_its_own(backend, way, members):
@@ -537,9 +520,6 @@ def test_networks_of_the_same_layers_share_nothing(eager):
     assert same(state_of(two), before)
 
 
-# Members
-
-
 def test_a_stack_has_its_members_in_front(eager):
     net = build(eager, 2)
     assert (net.members, net.seed) == (2, [0, 1])
@@ -585,9 +565,6 @@ def test_a_stack_of_one_is_the_network_with_an_axis_in_front():
     np.testing.assert_allclose(net.predict(X)[0], alone.predict(X), rtol=1e-5)
 
 
-# Starting afresh
-
-
 def test_a_reset_network_is_a_new_one(backend):
     net = build(backend)
     train(net, 1)
@@ -609,9 +586,6 @@ def test_a_reset_stack_takes_one_seed_or_each_members():
     assert net.seed == [5, 6]
     net.reset([4, 9])
     assert same(net.predict(X)[1], Network(PLAIN, seed=9).predict(X))
-
-
-# Going on
 
 
 def test_the_history_of_a_fit_counts_epochs_over_the_networks_life():

@@ -6,7 +6,7 @@ import pytest
 
 import xpnn
 from xpnn.inputs import Data
-from xpnn.training import Numbers, Program
+from xpnn.program import Numbers, Program
 
 STRICT = type(array_api_strict.asarray(0.0))
 LOOKS = ("__float__", "__bool__", "__int__", "__index__", "__complex__", "__array__", "__buffer__", "__dlpack__")

@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnn.batches import Batches
 from xpnn.layers import Step
-from xpnn.training import Carry, Program, StepNumbers
+from xpnn.program import Carry, Program, StepNumbers
 
 Array = Any
 

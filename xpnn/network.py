@@ -19,12 +19,12 @@ from xpnn.backend import Backend, resolve
 from xpnn.callbacks import watchers
 from xpnn.history import History
 from xpnn.inputs import Data, Shapes
-from xpnn.layers import Layer, Sequential, Step
-from xpnn.layers.base import Array
+from xpnn.layers import Array, Layer, Sequential, Step
 from xpnn.metrics import choose
 from xpnn.parameters import merge
+from xpnn.program import Carry, Numbers, Program, Progress, initial
 from xpnn.summary import Summary, summary, table
-from xpnn.training import Carry, Numbers, Plan, Program, Progress, fit_epochs, initial
+from xpnn.training import Plan, fit_epochs
 
 __all__ = ["Network", "mlp"]
 

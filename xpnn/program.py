@@ -1,0 +1,178 @@
+"""The pure training step: what it changes, the numbers that it takes, and the structure that stands still.
+
+A step is a function of what it changes (`Carry`), a batch, and the numbers and random keys of that step; it reads no
+value on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnn import optimizers, schedules
+from xpnn.backend import Backend
+from xpnn.batches import INITIAL, generator, step_keys
+from xpnn.inputs import Data
+from xpnn.layers import Layer, Sequential, Step, map_layers, walk
+from xpnn.optimizers import Optimizer
+from xpnn.parameters import Layout, merge, multiplier_table
+
+Array = Any
+
+
+class Carry(NamedTuple):
+    """What a training step changes, and all of it."""
+
+    params: Array  # (*members, n_params)
+    state: Array  # (*members, n_state): what layers carry along without learning it
+    memory: Any  # the optimizer's state
+
+
+@dataclass(frozen=True)
+class Program:
+    """The structure of a step, all of it that is no array: layers, where their arrays lie, loss, optimizer."""
+
+    layer: Sequential
+    learned: Layout
+    state: Layout
+    loss: Callable
+    optimizer: Optimizer | None = None
+
+    def tree(self, params: Array, state: Array, *, xp: Any) -> Any:
+        """Each layer's arrays by name."""
+        tree = self.learned.unflatten(params, xp=xp)
+        return merge(tree, self.state.unflatten(state, xp=xp)) if self.state.size else tree
+
+    def value_and_grad(
+        self, params: Array, state: Array, batch: Data, step: Step | None, *, xp: Any
+    ) -> tuple[Array, Array, Array]:
+        """The loss, its gradient in the layout of `params`, and the layers' state after the pass."""
+        tree = self.tree(params, state, xp=xp)
+        prediction, cache = self.layer.forward(tree, batch.x, xp=xp, step=step)
+        value, dy = self.loss(prediction, batch.y, xp=xp, weight=batch.weight)
+        grads = self.learned.flatten(self.layer.gradients(tree, cache, dy, xp=xp), xp=xp)
+        if self.state.size and step is not None:
+            state = self.state.flatten(self.layer.update_state(tree, cache, xp=xp), xp=xp)
+        return value, grads, state
+
+    def step(self, carry: Carry, batch: Data, numbers: StepNumbers, *, xp: Any) -> tuple[Carry, Array]:
+        """One update: the loss before it, and what it changed."""
+        step = Step(numbers.layers, numbers.keys, xp)
+        value, grads, state = self.value_and_grad(carry.params, carry.state, batch, step, xp=xp)
+        params, memory = self.optimizer.update(carry.params, grads, carry.memory, numbers.optimizer, xp=xp)  # type: ignore
+        return Carry(params, state, memory), value
+
+
+class Progress(NamedTuple):
+    """Where training stands. A value: keeping it is a safety copy, putting it back undoes what came after."""
+
+    carry: Carry
+    loss: Any = None
+    optimizer: Optimizer | None = None
+    epoch: int = 0  # epochs that `fit` has finished
+    step: int = 0  # updates made
+    first: int = 0  # updates made when the optimizer's state began
+
+    def started(self, loss: Any, optimizer: Optimizer, *, xp: Any) -> Progress:
+        """Where training goes on from: with the optimizer's state, or with a new one for another optimizer."""
+        carry, first = self.carry, self.first
+        if carry.memory is None or optimizer != self.optimizer:
+            carry, first = carry._replace(memory=optimizer.init(carry.params, xp=xp)), self.step
+        return self._replace(carry=carry, loss=loss, optimizer=optimizer, first=first)
+
+    def map(self, function: Callable[[Array], Array]) -> Progress:
+        """The same with every array replaced by `function` of it: copied, or moved elsewhere."""
+        memory = self.carry.memory
+        memory = type(memory)(*map(function, memory)) if memory else memory
+        return self._replace(carry=Carry(function(self.carry.params), function(self.carry.state), memory))
+
+
+class StepNumbers(NamedTuple):
+    """The inputs of one step that are neither its batch nor what it changes."""
+
+    optimizer: dict[str, Array]  # of shape (*members, 1); the multiplier (n_params,) is folded into learning_rate
+    layers: Any  # by layer, of shape (*members, 1, 1)
+    keys: Any  # by layer, int32 of shape (*members, 2)
+
+
+class Numbers:
+    """The numbers of each step of an epoch, on the device: those that stand still uploaded once, the others by epoch.
+
+    Raises, before anything is trained, where a number of values is not that of the members or a multiplier's name is
+    unknown.
+    """
+
+    def __init__(self, program: Program, seeds: Sequence[int], members: int | None, backend: Backend):
+        self.program, self.seeds, self.members, self.backend = program, seeds, members, backend
+        factors = multiplier_table(
+            program.learned, len(program.layer.layers), getattr(program.optimizer, "multipliers", {})
+        )
+        self._multiplier = None if factors is None else backend.asarray(factors)
+        self._fixed: dict[Any, Array] = {}
+        self._still = None
+        rows = self.epoch(0, range(1), 0)
+        moving = any(callable(value) for value in optimizers.number_fields(program.optimizer).values())  # type: ignore
+        for _, layer in walk(program.layer):
+            moving = moving or layer.random or any(callable(getattr(layer, name)) for name in layer.tunable)
+        self._still = None if moving else rows
+
+    def epoch(self, number: int, steps: range, first: int) -> list[StepNumbers]:
+        """The numbers for `steps`, counted over the network's life; the optimizer's schedules count from `first`."""
+        if self._still is not None:
+            return self._still * len(steps)
+        since = range(steps.start - first, steps.stop - first)
+        optimizer = {
+            name: self._rows(name, value, since, (1,))
+            for name, value in optimizers.number_fields(self.program.optimizer).items()  # type: ignore[arg-type]
+        }
+        layers = map_layers(
+            lambda path, layer: {
+                name: self._rows((path, name), getattr(layer, name), since, (1, 1)) for name in layer.tunable
+            },
+            self.program.layer,
+        )
+        keys = step_keys(self.program.layer, self.seeds, number, steps, self.members is not None, self.backend)
+        rows = []
+        for i in range(len(steps)):
+            row = StepNumbers(_pick(optimizer, i), _pick(layers, i), _pick(keys, i))
+            if self._multiplier is not None:
+                row.optimizer["learning_rate"] = row.optimizer["learning_rate"] * self._multiplier
+            rows.append(row)
+        return rows
+
+    def _rows(self, key: Any, value: Any, steps: range, shape: tuple[int, ...]) -> Array:
+        """An array (steps, *members, *shape), or (1, *members, *shape) for a number that stands still."""
+        if key in self._fixed:
+            return self._fixed[key]
+        values = np.asarray(schedules.values(key if isinstance(key, str) else key[1], value, steps, self.members))
+        rows = self.backend.asarray(values.reshape(*values.shape, *shape))
+        if not callable(value):
+            self._fixed[key] = rows
+        return rows
+
+
+def _pick(tree: Any, step: int) -> Any:
+    """The entries of one step of a tree of arrays with an axis of steps, or of one row that stands for all."""
+    if tree is None:
+        return None
+    if isinstance(tree, list):
+        return [_pick(child, step) for child in tree]
+    if isinstance(tree, dict):
+        return {name: _pick(rows, step) for name, rows in tree.items()}
+    return tree[step if tree.shape[0] > 1 else 0, ...]
+
+
+def initial(
+    layer: Layer, seeds: Sequence[int], members: int | None, backend: Backend
+) -> tuple[tuple[Layout, Layout], Carry]:
+    """The layouts of parameters and layer state, and their values before training, each member's by its seed."""
+    learned = [layer.init(generator(seed, INITIAL)) for seed in seeds]
+    state = [layer.init_state() for _ in seeds]
+    layouts, vectors = (Layout(learned[0]), Layout(state[0])), []
+    for layout, trees in zip(layouts, (learned, state), strict=True):
+        rows = [layout.flatten(tree, xp=np) if layout.size else np.zeros(0) for tree in trees]
+        vectors.append(backend.copy(backend.asarray(rows[0] if members is None else np.stack(rows))))
+    return layouts, Carry(vectors[0], vectors[1], None)
