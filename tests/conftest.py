@@ -8,7 +8,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import hypothesis
 import pytest
 
-from xpnn.backend import Backend, resolve, status
+from xpnn.availability import status
+from xpnn.backend import Backend, resolve
 
 hypothesis.settings.register_profile("xpnn", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("xpnn")

@@ -14,7 +14,8 @@ import pytest
 import xpnn
 from tests.conftest import CASES
 from xpnn import Network, mlp
-from xpnn.backend import INSTALL, Backend, BackendUnavailable, Status, backends, resolve, status, to_host
+from xpnn.availability import INSTALL, BackendUnavailable, Status, backends, status
+from xpnn.backend import Backend, resolve, to_host
 
 ROOT = Path(xpnn.__file__).parents[1]
 VALUES = np.asarray([[0, 1], [1, 0], [1, 1]])

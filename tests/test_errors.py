@@ -13,7 +13,8 @@ import pytest
 import xpnn
 from tests.trained import INDICES, X, Y, state_of, trained
 from xpnn import SGD, Adam, BatchNorm, Dense, Dropout, Network, Sequential, Standardize, mlp
-from xpnn.backend import BackendUnavailable, resolve, status
+from xpnn.availability import BackendUnavailable, status
+from xpnn.backend import resolve
 
 ROOT = Path(xpnn.__file__).parents[1]
 NAN = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)

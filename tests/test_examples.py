@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xpnn.backend import status
+from xpnn.availability import status
 
 FOLDER = Path(__file__).parent.parent / "examples"
 DATA = os.environ.get("XPNN_DATA")

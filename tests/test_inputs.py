@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import CASES
 from xpnn import Network, mlp
-from xpnn.backend import resolve, status, to_host
+from xpnn.availability import status
+from xpnn.backend import resolve, to_host
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(12, 3))

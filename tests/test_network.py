@@ -8,7 +8,8 @@ import pytest
 import xpnn
 from tests.conftest import CASES
 from xpnn import SGD, Adam, BatchNorm, Dense, Dropout, InverseTimeDecay, Network, Sequential, Standardize, mlp
-from xpnn.backend import resolve, status, to_host
+from xpnn.availability import status
+from xpnn.backend import resolve, to_host
 from xpnn.testing import assert_close
 
 RNG = np.random.default_rng(1)
@@ -595,3 +596,35 @@ def test_the_history_of_a_fit_counts_epochs_over_the_networks_life():
     assert history is net.history
     assert history.epoch == [2, 3, 4]
     assert len(history["loss"]) == 3
+
+
+def test_everything_runs_with_the_networks_own_device_current(monkeypatch):
+    entered = []
+
+    class Current:
+        def __enter__(self):
+            entered.append(True)
+
+        def __exit__(self, *error):
+            entered.pop()
+
+    seen = []
+    net = Network(EVERY, dtype="float64")
+    monkeypatch.setattr(type(net.backend), "current", lambda self: Current())
+    forward, backward = Sequential.forward, Sequential.backward
+
+    def noted(function):
+        return lambda *args, **options: (seen.append(bool(entered)), function(*args, **options))[1]
+
+    monkeypatch.setattr(Sequential, "forward", noted(forward))
+    train(net, 1)
+    net.step(X, Y)
+    net.evaluate(X, Y)
+    net(X), net.apply(net.params, X), net.value_and_grad(X, Y)
+    _, pullback = net.vjp(X)
+    assert len(seen) >= 6
+    assert all(seen)
+    assert not entered
+    monkeypatch.setattr(Sequential, "backward", noted(backward))
+    pullback(np.ones((12, 2)))
+    assert all(seen)

@@ -8,7 +8,7 @@ import pytest
 import xpnn
 from tests.trained import X, Y, state_of, trained
 from xpnn import SGD, Adam, BatchNorm, Dense, Dropout, Network, mlp
-from xpnn.backend import status
+from xpnn.availability import status
 from xpnn.callbacks import Callback
 from xpnn.training import NonFiniteLoss
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpnn
-from xpnn.backend import status
+from xpnn.availability import status
 from xpnn.batches import Batches, step_keys
 from xpnn.inputs import Data
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         testing,
     )
     from xpnn.activations import Activation, ReLU, Sigmoid, Softmax, Tanh, identity, relu, sigmoid, softmax, tanh
-    from xpnn.backend import Backend, BackendUnavailable, backends
+    from xpnn.availability import BackendUnavailable, backends
+    from xpnn.backend import Backend
     from xpnn.callbacks import Callback
     from xpnn.history import History
     from xpnn.initializers import truncated_normal
@@ -56,7 +57,8 @@ _MODULES = (
 )
 _HOME = {
     "activations": "Activation ReLU Sigmoid Softmax Tanh identity relu sigmoid softmax tanh",
-    "backend": "Backend BackendUnavailable backends",
+    "availability": "BackendUnavailable backends",
+    "backend": "Backend",
     "callbacks": "Callback",
     "initializers": "truncated_normal",
     "layers": "BatchNorm Dense Dropout Layer Sequential Standardize",

@@ -7,7 +7,8 @@ import platform
 import numpy as np
 
 from xpnn import __version__
-from xpnn.backend import backends, resolve
+from xpnn.availability import backends
+from xpnn.backend import resolve
 
 
 def main() -> None:

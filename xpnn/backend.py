@@ -6,9 +6,8 @@ package to install. Nothing here is global: two networks of one program can live
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib
-import importlib.util
 import numbers
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,29 +16,9 @@ from typing import Any
 import numpy as np
 
 from xpnn._arguments import lookup
+from xpnn.availability import INSTALL, BackendUnavailable, device_label, load, require, status
 
 Array = Any
-
-INSTALL = {
-    "numpy": "numpy",
-    "cupy": "cupy-cuda12x[ctk] or cupy-cuda13x[ctk]",
-    "torch": "torch",
-    "jax": "jax",
-    "array-api-strict": "array-api-strict",
-}
-"""The array libraries by name, with the PyPI package that brings each."""
-
-_NAMESPACES = {
-    "numpy": "numpy",
-    "cupy": "array_api_compat.cupy",
-    "torch": "array_api_compat.torch",
-    "jax": "jax.numpy",
-    "array-api-strict": "array_api_strict",
-}
-
-
-class BackendUnavailable(RuntimeError):
-    """An array library or a device was asked for that is not usable here; the message says what to install."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +43,7 @@ class Backend:
     @property
     def label(self) -> str:
         """The text that `resolve` turns into this backend."""
-        place = _device_label(self.name, self.device)
+        place = device_label(self.name, self.device)
         return f"{self.name}:{place}" if place else self.name
 
     @property
@@ -120,11 +99,34 @@ class Backend:
 
     def copy(self, array: Array) -> Array:
         """The same numbers in memory of their own."""
-        return self.xp.asarray(array, copy=True)
+        return self.xp.asarray(array, copy=True, device=self.device)
+
+    def current(self) -> Any:
+        """A context in which arrays are computed on this backend's device: CuPy works on the current one alone."""
+        return self.xp.cuda.Device(self.device.id) if self.name == "cupy" else contextlib.nullcontext()
 
     def quiet(self) -> np.errstate:
         """Overflow and NaN pass without NumPy's warnings: training reports a loss that is not finite itself."""
         return np.errstate(all="ignore")
+
+
+def on_device(cls: type) -> type:
+    """A class decorator: every method and property runs in `self.backend.current()`."""
+
+    def wrapped(function: Any) -> Any:
+        @functools.wraps(function)
+        def method(self: Any, *args: Any, **options: Any) -> Any:
+            with self.backend.current():
+                return function(self, *args, **options)
+
+        return method
+
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, property):
+            setattr(cls, name, property(wrapped(value.fget), value.fset and wrapped(value.fset), doc=value.__doc__))
+        elif callable(value) and (not name.startswith("__") or name in ("__call__", "__getstate__")):
+            setattr(cls, name, wrapped(value))
+    return cls
 
 
 def to_host(values: Any, name: str = "array") -> np.ndarray:
@@ -187,7 +189,7 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
     elif isinstance(backend, ModuleType):
         name = _name_of(backend)
         bare = backend.__name__ in ("cupy", "torch", "jax")  # array API only by way of another namespace
-        xp, device = _load(name) if bare else backend, None
+        xp, device = load(name) if bare else backend, None
         if not hasattr(xp, "asarray") or not hasattr(xp, "matmul"):
             raise ValueError(f"backend must be an array namespace, got the module {backend.__name__!r}")
     elif isinstance(backend, str):
@@ -195,112 +197,15 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
         name = lookup("backend", name, {key: key for key in ("auto", *INSTALL)})
         if name == "auto":
             name = "cupy" if status("cupy").usable else "numpy"
-        xp, device = _load(name), place or None
+        xp, device = load(name), place or None
     else:
         raise TypeError(f"backend must be a name, an array namespace or a Backend, got {backend!r}")
     if not isinstance(backend, Backend):
         if name in INSTALL:
-            _require(name)
+            require(name)
         device = _device(name, xp, device)
     _check_dtype(name, xp, device, dtype)
     return Backend(name, xp, device, dtype)
-
-
-@dataclass(frozen=True)
-class Status:
-    """Whether an array library can be used here: its version and device, or why not and what to install."""
-
-    name: str
-    usable: bool
-    version: str = ""
-    device: str = ""
-    reason: str = ""
-    install: str = ""
-
-    def __str__(self) -> str:
-        if self.usable:
-            return f"{self.name:<17} usable       {self.version:<10} {self.device}"
-        return f"{self.name:<17} not usable   {self.reason}; pip install {self.install}"
-
-
-class Statuses(dict):
-    """The status of every array library by name; printed as a table."""
-
-    def __repr__(self) -> str:
-        return "\n".join(str(status) for status in self.values())
-
-
-def backends() -> Statuses:
-    """What is installed and usable here, and of the rest why not and what to install.
-
-    >>> backends()["numpy"].usable
-    True
-    """
-    return Statuses({name: status(name) for name in INSTALL})
-
-
-@functools.cache
-def status(name: str) -> Status:
-    """The status of one array library, found by trying it (once a process)."""
-    root = _NAMESPACES[name].rpartition("compat.")[2].partition(".")[0]
-    if importlib.util.find_spec(root) is None:
-        return Status(name, False, reason=f"{root} is not installed", install=INSTALL[name])
-    library = None
-    try:
-        library = importlib.import_module(root)
-        device = _probe_cupy(library) if name == "cupy" else _default_device(name)
-    except Exception as error:  # whatever an installed library raises, the answer is that it cannot be used
-        version = getattr(library, "__version__", "of unknown version")
-        reason = (
-            f"{root} {version} is installed but failed: {type(error).__name__}: {str(error).strip() or 'no message'}"
-        )
-        return Status(name, False, reason=reason.replace("\n", " "), install=INSTALL[name])
-    return Status(name, True, getattr(library, "__version__", ""), device)
-
-
-def _probe_cupy(cupy: Any) -> str:
-    """Importing CuPy needs no GPU, so use one: count the devices, run one kernel of its own and one cuBLAS product."""
-    if cupy.cuda.runtime.getDeviceCount() < 1:
-        raise RuntimeError("no CUDA device")
-    one = cupy.ones((1, 1), dtype=cupy.float32)
-    if float((one + one)[0, 0]) != 2.0 or float((one @ one)[0, 0]) != 1.0:
-        raise RuntimeError("a trial kernel gave a wrong result")
-    count = cupy.cuda.runtime.getDeviceCount()
-    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return f"{name} (CUDA {cupy.cuda.runtime.runtimeGetVersion()}, {count} device{'s' if count > 1 else ''})"
-
-
-def _default_device(name: str) -> str:
-    if name == "torch":
-        import torch
-
-        return "cpu, cuda" if torch.cuda.is_available() else "cpu"
-    if name == "jax":
-        import jax
-
-        return f"{jax.devices()[0].platform}, x64 {'on' if jax.config.read('jax_enable_x64') else 'off'}"
-    if name == "array-api-strict":
-        import array_api_strict
-
-        return ", ".join(
-            _device_label(name, d) or "CPU_DEVICE" for d in array_api_strict.__array_namespace_info__().devices()
-        )
-    return "cpu"
-
-
-def _require(name: str) -> None:
-    found = status(name)
-    if not found.usable:
-        usable = ", ".join(s.name for s in backends().values() if s.usable)
-        raise BackendUnavailable(
-            f"backend {name!r} is not usable here: {found.reason}. Install it with: pip install {found.install}. "
-            f"Usable here: {usable}."
-        )
-
-
-def _load(name: str) -> Any:
-    _require(name)
-    return importlib.import_module(_NAMESPACES[name])
 
 
 def _name_of(namespace: ModuleType) -> str:
@@ -338,19 +243,6 @@ def _exists(cupy: Any, place: str | None) -> bool:
     if place is not None and int(place) >= (count := cupy.cuda.runtime.getDeviceCount()):
         raise RuntimeError(f"there are {count} CUDA devices, numbered from 0")
     return True
-
-
-def _device_label(name: str, device: Any) -> str:
-    if device is None or (name == "torch" and str(device) == "cpu"):
-        return ""
-    if name == "cupy":
-        return str(device.id) if device.id else ""
-    if name == "array-api-strict":
-        text = str(device).partition("'")[2].rstrip("')")
-        return "" if text == "CPU_DEVICE" else text
-    if name == "jax":
-        return f"{device.platform}:{device.id}"
-    return str(device)
 
 
 def _is_array_of(name: str, array: Any) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters
 from xpnn._arguments import as_list, check_count, check_number
 from xpnn.architecture import mlp, trunk
-from xpnn.backend import Backend, resolve
+from xpnn.backend import Backend, on_device, resolve
 from xpnn.callbacks import watchers
 from xpnn.history import History
 from xpnn.inputs import Data, Shapes
@@ -29,6 +29,7 @@ from xpnn.training import Plan, fit_epochs
 __all__ = ["Network", "mlp"]
 
 
+@on_device
 class Network:
     """A feed-forward network, or a stack of `members` independent networks of the same layers.
 
@@ -123,13 +124,12 @@ class Network:
     @property
     def params(self) -> list[Any]:
         """The parameters and state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
-        carry = self.progress.carry
-        return self._tree(carry._replace(params=self.backend.copy(carry.params), state=self.backend.copy(carry.state)))
+        params, state, _ = self.progress.carry
+        return self._tree(Carry(self.backend.copy(params), self.backend.copy(state), None))
 
     @params.setter
     def params(self, values: Sequence[Any]) -> None:
-        checked, xp = self._checked(values, self.backend.asarray), self.backend.xp
-        carry = self.progress.carry
+        checked, xp, carry = self._checked(values, self.backend.asarray), self.backend.xp, self.progress.carry
         vectors = [
             self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
             for layout, vector in zip(self.layouts, carry[:2], strict=True)
@@ -156,8 +156,8 @@ class Network:
         return [self.backend.copy(array) for entry, array in found if entry.name == name]
 
     def _tree(self, carry: Carry) -> list[Any]:
-        xp, (learned, state) = self.backend.xp, self.layouts
-        return merge(learned.unflatten(carry.params, xp=xp), state.unflatten(carry.state, xp=xp))
+        pairs = zip(self.layouts, carry[:2], strict=True)
+        return merge(*(layout.unflatten(vector, xp=self.backend.xp) for layout, vector in pairs))
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
@@ -252,10 +252,10 @@ class Network:
         shape = tuple(y.shape)
 
         def pullback(dy: Array) -> tuple[Array, list[Any]]:
-            self.backend.check(dy, "dy")
-            if tuple(dy.shape) != shape:
+            if tuple(self.backend.check(dy, "dy").shape) != shape:
                 raise ValueError(f"dy must have the shape of y, {shape}, got {tuple(dy.shape)}")
-            return self.layer.backward(tree, cache, dy, xp=xp)
+            with self.backend.current():
+                return self.layer.backward(tree, cache, dy, xp=xp)
 
         return self.backend.copy(y), pullback
 

@@ -16,7 +16,7 @@ PACKAGES = ("numpy", "scikit-learn", "torch")
 def describe(backend: str) -> dict[str, Any]:
     """The processor, the versions, and the device that the backend of xpnn runs on."""
     import xpnn
-    from xpnn.backend import INSTALL, status
+    from xpnn.availability import INSTALL, status
 
     name = backend.partition(":")[0]
     found = status(name) if name in INSTALL else None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xpnn
-from xpnn.backend import status
+from xpnn.availability import status
 
 pytestmark = pytest.mark.skipif(not status("cupy").usable, reason=f"no usable GPU: {status('cupy').reason}")
 
