@@ -57,21 +57,6 @@ def backend(request) -> Backend:
 
 
 @pytest.fixture
-def xp(backend):
-    return backend.xp
-
-
-@pytest.fixture
-def device(backend):
-    return backend.device
-
-
-@pytest.fixture
-def dtype(backend):
-    return backend.float
-
-
-@pytest.fixture
 def tolerance(backend) -> float:
     """Relative agreement with a float64 reference."""
     return 1e-10 if backend.dtype == "float64" else 3e-5

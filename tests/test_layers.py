@@ -153,6 +153,13 @@ def test_standardize_fit_gives_columns_of_mean_zero_and_deviation_one(backend):
     assert np.allclose(y.std(axis=0), 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "value, dtype", [(0.1, np.float32), (1e6 + 0.1, np.float64), (5.0, np.float64), (0.0, np.float32)]
+)
+def test_standardize_leaves_a_constant_column_its_scale_whatever_rounding_says(value, dtype):
+    assert layers.Standardize.fit(np.full((1000, 1), value, dtype=dtype)).scale == (1.0,)
+
+
 def test_widths_that_do_not_fit_name_the_layers():
     block = layers.Sequential([layers.Dense(2, 30), layers.Dense(64, 1)])
     with pytest.raises(
@@ -168,6 +175,7 @@ def test_widths_that_do_not_fit_name_the_layers():
         (lambda: layers.Dense(2.5, 3), "in_features must be a whole number, got 2.5"),
         (lambda: layers.Dense(2, 3, weight_init="he_norml"), "did you mean 'he_normal'"),
         (lambda: layers.Dropout(1.0), "rate must be >= 0 and < 1, got 1.0"),
+        (lambda: layers.Dropout(1.0 - 1e-9), "rate must be >= 0 and < 1"),
         (lambda: layers.Dropout(float("nan")), "rate must be"),
         (lambda: layers.BatchNorm(3, eps=0.0), "eps must be > 0"),
         (lambda: layers.Standardize((0.0,), (0.0,)), r"scale\[0\] must be > 0"),

@@ -108,6 +108,11 @@ def test_shapes_that_would_broadcast_are_refused(name):
         losses.get(name)(np.zeros(4), np.zeros(4))
 
 
+def test_a_weight_that_would_broadcast_is_refused():
+    with pytest.raises(ValueError, match=r"weight must be \(4,\), one a row, got shape \(4, 1\)"):
+        losses.mean_squared_error(np.zeros((4, 1)), np.zeros((4, 1)), weight=np.ones((4, 1)))
+
+
 def test_names():
     assert losses.get("mse") is losses.mean_squared_error
     with pytest.raises(ValueError, match="did you mean 'mean_squared_error'"):

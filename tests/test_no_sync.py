@@ -46,6 +46,18 @@ def test_the_step_reads_nothing(loss, optimizer, members, request):
     assert value.shape == (() if members is None else (3,))
 
 
+def test_one_step_and_inference_read_nothing(request):
+    net = xpnn.Network(LAYERS, backend="array-api-strict:device1")
+    x, y = net.backend.asarray(np.ones((6, 4))), net.backend.asarray(np.zeros(6, dtype=int), dtype=None)
+    net.step(x, y, "cross_entropy", xpnn.Adam())
+    request.getfixturevalue("blind")
+    net.step(x, y)
+    net.outputs(x)
+    y, pullback = net.vjp(x)
+    pullback(y)
+    assert net.predict(x, batch_size=4).shape == (6, 3)
+
+
 def test_the_blindfold_works(blind):
     with pytest.raises(AssertionError, match="read on the host"):
         float(array_api_strict.asarray(1.0))

@@ -2,8 +2,6 @@
 
 import gzip
 import itertools
-import subprocess
-import sys
 
 import hypothesis
 import hypothesis.strategies as st
@@ -170,13 +168,3 @@ def test_a_wrong_gradient_is_caught():
 def test_assert_close_looks_at_the_kind_before_the_values(other, what):
     with pytest.raises(AssertionError, match=what):
         assert_close(np.asarray([1.0]), other)
-
-
-def test_python_m_xpnn_says_what_is_usable():
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "xpnn"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"xpnn {xpnn.__version__}, Python 3.")
-    assert [line.split()[0] for line in lines[1:6]] == ["numpy", "cupy", "torch", "jax", "array-api-strict"]
-    assert 'backend="auto" chooses' in done.stdout
-    assert lines[-1].startswith("Try: python examples/01_circles.py")

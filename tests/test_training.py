@@ -152,15 +152,69 @@ def test_a_schedule_reaches_the_step():
 
 
 def test_any_number_can_be_scheduled_dropout_rate_too():
-    rates = []
+    dropped = []
 
-    def rising(step):
-        rates.append(step)
-        return min(0.1 * step, 0.5)
+    class Spy(xpnn.Layer):
+        def forward(self, params, x, *, xp, step=None):
+            if step is not None:
+                dropped.append(float(xp.mean(xp.astype(x == 0.0, x.dtype))))
+            return x, None
 
-    net = xpnn.Network([xpnn.Dense(2, 50), xpnn.Dropout(rising), xpnn.Dense(50, 1)], dtype="float64")
-    net.fit(X, Y, epochs=2, batch_size=None)
-    assert max(rates) == 1
+        def backward(self, params, cache, dy, *, xp):
+            return dy, {}
+
+    rising = xpnn.Dropout(lambda step: 0.25 * step)
+    net = xpnn.Network([xpnn.Dense(2, 200), rising, Spy(), xpnn.Dense(200, 1)], dtype="float64")
+    net.fit(X, Y, epochs=4, batch_size=None)
+    assert np.allclose(dropped[-4:], [0.0, 0.25, 0.5, 0.75], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "layers, optimizer, name",
+    [
+        ([xpnn.Dense(2, 3), xpnn.Dropout(lambda step: 1.5), xpnn.Dense(3, 1)], "adam", "rate"),
+        ([xpnn.Dense(2, 1)], xpnn.SGD(0.1, momentum=lambda step: 2.0), "momentum"),
+        ([xpnn.Dense(2, 1)], xpnn.SGD(lambda step: -1.0), "learning_rate"),
+    ],
+)
+def test_a_schedule_keeps_the_bounds_of_its_number(layers, optimizer, name):
+    with pytest.raises(ValueError, match=f"the schedule's {name} must be"):
+        xpnn.Network(layers).fit(X, Y, optimizer=optimizer, epochs=1)
+
+
+def test_class_labels_reach_a_metric_as_zeros_and_ones():
+    seen = []
+
+    class Labels(xpnn.metrics.Metric):
+        needs, name = "labels", "labels"
+
+        def __call__(self, prediction, target, *, xp, weight=None):
+            seen.append((prediction, target))
+            return xp.mean(prediction, axis=-1)
+
+    net = xpnn.Network(LAYERS, dtype="float64")
+    net.evaluate(X, Y, loss="bce", metrics=[Labels()])
+    prediction, target = seen[0]
+    assert (target == Y[:, 0]).all()
+    assert (prediction == (net.predict(X)[:, 0] > 0.5)).all()
+
+
+def test_layer_state_that_overflows_is_reported():
+    net = xpnn.Network([xpnn.BatchNorm(2), xpnn.Dense(2, 1)])
+    with pytest.raises(xpnn.NonFiniteLoss, match="scale of the data"):
+        net.fit(X * 1e25, Y, epochs=1)
+    assert np.isfinite(net.progress.carry.state).all()
+
+
+def test_two_threads_may_ask_for_two_losses():
+    from concurrent.futures import ThreadPoolExecutor
+
+    net = xpnn.Network(xpnn.mlp([2, 4, 1]), dtype="float64")
+    expected = {loss: float(net.value_and_grad(X, Y, loss=loss)[0]) for loss in ("mse", "bce")}
+    names = ["mse", "bce"] * 200
+    with ThreadPoolExecutor(4) as pool:
+        values = list(pool.map(lambda loss: float(net.value_and_grad(X, Y, loss=loss)[0]), names))
+    assert all(value == expected[loss] for value, loss in zip(values, names, strict=True))
 
 
 def test_callbacks_see_each_epoch_and_may_stop():

@@ -103,14 +103,14 @@ def test_the_tutorials_own_update_quirks_included():
 
 
 def test_it_ends_as_well_as_the_tutorial_does_over_forty_seeds():
-    """The tutorial's own code ends at a median error of 0.055, at or under 0.12 in 35 of 40 seeds."""
+    """The tutorial's own code ends at a median of 0.055, at or under 0.12 in 35 of 40; with the mean of biases mended, 39."""
     data = [xpnn.datasets.circles(seed=seed) for seed in range(40)]
     x, y = np.stack([points for points, _ in data]), np.stack([classes for _, classes in data])
     stack = network(members=40)
     stack.fit(x, y, "mean_squared_error", xpnn.SGD(0.15), epochs=1000, batch_size=None)
     error = np.mean((np.round(stack.predict(x)) - y) ** 2, axis=(1, 2))
-    assert np.median(error) <= 0.055
-    assert (error <= 0.12).sum() >= 35
+    assert np.median(error) <= 0.043  # as the tutorial's code does with its bias gradient mended
+    assert (error <= 0.12).sum() >= 39
 
 
 def test_learning_rate_decay():

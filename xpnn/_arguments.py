@@ -35,6 +35,15 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     raise ValueError(f"unknown {kind} {name!r}: {hint}The names are {', '.join(sorted(table))}.")
 
 
+AT_LEAST_ZERO = {"low": 0.0}
+BELOW_ONE = {"low": 0.0, "high": 1.0, "open_high": True}
+
+
+def bounds_of(declared: Mapping[str, Any] | Sequence[str], name: str) -> Mapping[str, Any]:
+    """The bounds that a class declares for one of its numbers; a plain list of names declares none."""
+    return declared[name] if isinstance(declared, Mapping) else {}
+
+
 def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
@@ -53,7 +62,8 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {value!r}")
     value = float(value)
     below = value <= low if open_low else value < low
-    above = value >= high if open_high else value > high
+    # What float32 would round to an excluded bound is excluded too.
+    above = value > high - 2.0**-25 * abs(high) if open_high and high < math.inf else value > high
     if below or above or not math.isfinite(value):
         bounds = [
             f"{'>' if open_low else '>='} {low:g}" if low > -math.inf else "",

@@ -8,7 +8,7 @@ from typing import Any
 from xpnn import activations
 from xpnn._arguments import as_list, check_count, check_number
 from xpnn.activations import Activation
-from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, walk
+from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential
 
 
 def mlp(
@@ -68,12 +68,11 @@ def mlp(
     return layers if last == activations.identity else [*layers, last]
 
 
-def last_layer(layer: Layer) -> Layer | None:
-    """The last layer that is no container."""
-    last = None
-    for _, leaf in walk(layer):
-        last = leaf
-    return last
+def last_layer(layer: Layer) -> Layer:
+    """The layer whose output is the network's: the last, within a Sequential its last; another container is one layer."""
+    while isinstance(layer, Sequential) and layer.layers:
+        layer = layer.layers[-1]
+    return layer
 
 
 def trunk(layer: Sequential, loss: Any) -> Sequential:

@@ -131,7 +131,7 @@ def device_label(name: str, device: Any) -> str:
     if device is None or (name == "torch" and str(device) == "cpu"):
         return ""
     if name == "cupy":
-        return str(device.id) if device.id else ""
+        return str(device.id)
     if name == "array-api-strict":
         text = str(device).partition("'")[2].rstrip("')")
         return "" if text == "CPU_DEVICE" else text

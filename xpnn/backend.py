@@ -6,12 +6,12 @@ package to install. Nothing here is global: two networks of one program can live
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import inspect
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,11 +34,14 @@ class Backend:
 
     name: str
     xp: Any
-    device: Any
+    device: Any = field(hash=False)  # a CuPy device has no hash
     dtype: str
 
     def __repr__(self) -> str:
         return f"Backend({self.label}, {self.dtype})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return resolve, (self.label, self.dtype)  # a namespace and a device cannot be pickled
 
     @property
     def label(self) -> str:
@@ -102,16 +105,18 @@ class Backend:
         return self.xp.asarray(array, copy=True, device=self.device)
 
     def current(self) -> Any:
-        """A context in which arrays are computed on this backend's device: CuPy works on the current one alone."""
-        return self.xp.cuda.Device(self.device.id) if self.name == "cupy" else contextlib.nullcontext()
+        """A context to compute in: on this backend's device, which CuPy asks for, and without NumPy's warnings.
 
-    def quiet(self) -> np.errstate:
-        """Overflow and NaN pass without NumPy's warnings: training reports a loss that is not finite itself."""
-        return np.errstate(all="ignore")
+        Overflow and NaN pass silently, as they do on every other array library: training reports them itself.
+        """
+        return self.xp.cuda.Device(self.device.id) if self.name == "cupy" else np.errstate(all="ignore")
 
 
-def on_device(cls: type) -> type:
-    """A class decorator: every method and property runs in `self.backend.current()`."""
+Class = TypeVar("Class", bound=type)
+
+
+def on_device(cls: Class) -> Class:
+    """A class decorator: every public method runs in `self.backend.current()`."""
 
     def wrapped(function: Any) -> Any:
         @functools.wraps(function)
@@ -122,9 +127,7 @@ def on_device(cls: type) -> type:
         return method
 
     for name, value in list(vars(cls).items()):
-        if isinstance(value, property):
-            setattr(cls, name, property(wrapped(value.fget), value.fset and wrapped(value.fset), doc=value.__doc__))
-        elif callable(value) and (not name.startswith("__") or name in ("__call__", "__getstate__")):
+        if inspect.isfunction(value) and (not name.startswith("_") or name in ("_begin", "__getstate__")):
             setattr(cls, name, wrapped(value))
     return cls
 
@@ -240,7 +243,7 @@ def _device(name: str, xp: Any, place: str | None) -> Any:
 
 
 def _exists(cupy: Any, place: str | None) -> bool:
-    if place is not None and int(place) >= (count := cupy.cuda.runtime.getDeviceCount()):
+    if place is not None and not 0 <= int(place) < (count := cupy.cuda.runtime.getDeviceCount()):
         raise RuntimeError(f"there are {count} CUDA devices, numbered from 0")
     return True
 
@@ -277,3 +280,5 @@ def _check_dtype(name: str, xp: Any, device: Any, dtype: str) -> None:
             )
     if dtype == "float64" and "no_float64" in str(device):
         raise BackendUnavailable(f"{device} has no float64: take dtype='float32'")
+    if "no_x64" in str(device):
+        raise BackendUnavailable(f"{device} has no int64, which the order of rows is in: take another device")

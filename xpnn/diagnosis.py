@@ -15,9 +15,8 @@ def explain_non_finite(
     program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int
 ) -> str:
     """Where values went non-finite first, found by replaying epoch `number` from `carry`, and the likely cause."""
-    with batches.backend.quiet():
-        step, where, weights_finite = _replayed(program, carry, batches, numbers, number)
-    cause = _cause(program, batches, number > 0 or step > 0, weights_finite)
+    step, where, weights_finite = _replayed(program, carry, batches, numbers, number)
+    cause = _cause(program, batches, number > 0 or step > 0 or not weights_finite, weights_finite)
     return f"epoch {number}, step {step + 1} of {batches.steps}: {where}. {cause}"
 
 
@@ -44,7 +43,9 @@ def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[St
             where = f"layer {entry.path[0]}, {layers[entry.path[0]]}"
             return index, f"the update left values that are not finite in the {entry.name} of {where}", False
     if not all(finite(array) for array in carry.memory):
-        return index, "the optimizer's state overflowed, and with it every later step would be nought", True
+        return index, "the optimizer's state overflowed, and with it every later step would be nought", False
+    if not finite(carry.state):
+        return index, "a layer's state, such as the running statistics of a BatchNorm, overflowed", True
     return index, "the replay stayed finite, so an operation of the backend is not deterministic", True
 
 
@@ -53,8 +54,11 @@ def _cause(program: Program, batches: Batches, trained: bool, weights_finite: bo
     xp = batches.backend.xp
     given = [array for array in batches.data[:2] if xp.isdtype(array.dtype, "real floating")]
     scale = max(float(xp.max(xp.abs(array))) for array in given)
-    if scale > 1e4 or not trained:
+    if scale > 1e4:
         return f"Likely cause: the scale of the data (its largest value is {scale:.3g}); standardize it."
-    grown = "grew until they overflowed" if weights_finite else "overflowed in an update"
+    if not trained:
+        return "Likely cause: that layer itself or its initial weights, as nothing has been learned yet."
     rate = getattr(program.optimizer, "learning_rate", None)
-    return f"Likely cause: a learning rate that is too large ({rate}): the weights {grown}."
+    which = "scheduled" if callable(rate) else rate
+    grown = "grew until they overflowed" if weights_finite else "overflowed in an update"
+    return f"Likely cause: a learning rate that is too large ({which}): the weights {grown}."

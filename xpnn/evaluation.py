@@ -55,7 +55,7 @@ def evaluate(
     values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
     link, ending = getattr(loss, "link", None), last_layer(layer)
     for metric in chosen:
-        needs = getattr(metric, "needs", "scores")
+        needs = getattr(metric, "needs", "probabilities")  # a plain function sees what predict gives
         prediction, target = metrics.convert(found, data.y, needs, link, ending, xp=xp)
         values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
     return values

@@ -38,7 +38,7 @@ class History:
         """Record one epoch."""
         self.epoch.append(epoch)
         for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+            self.history.setdefault(name, []).append(value.copy() if isinstance(value, np.ndarray) else value)
 
     def truncate(self, epochs: int) -> None:
         """Keep the first `epochs` entries."""

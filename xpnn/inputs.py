@@ -99,11 +99,9 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
             raise TypeError(f"{label} takes class indices of an integer type, got {name} as {describe(y)} of {y.dtype}")
         if xp.isdtype(y.dtype, "bool"):
             y = xp.astype(y, xp.int32)
-        if xp is np:  # what int32 would wrap round into the range must stay out of it
-            most = min(width, np.iinfo(y.dtype).max)
-            y = np.minimum(y, most) if y.dtype.kind == "u" else np.clip(y, -1, most)
-        elif y.dtype == xp.int64:
-            y = xp.clip(y, min=-1, max=width)
+        if xp.iinfo(y.dtype).max > (1 << 31) - 1:  # what int32 would wrap round into the range must stay out of it
+            y = xp.where(y > width, xp.asarray(width, dtype=y.dtype, device=getattr(y, "device", None)), y)
+            y = xp.where(y < 0, y * 0 - 1, y) if xp.isdtype(y.dtype, "signed integer") else y
         return backend.xp.astype(backend.asarray(y, name, dtype=None), backend.xp.int32)
     if not classes and shape in ((rows,), lead) and width == 1:
         y, shape = xp.reshape(y, (*shape, 1)), (*shape, 1)

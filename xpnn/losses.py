@@ -42,20 +42,19 @@ class Loss:
             prediction, xp = by_hand(prediction)
             target = _like(target, prediction, self.targets, xp)
             weight = None if weight is None else _like(weight, prediction, "float", xp)
-        self.check_shapes(prediction, target, xp=xp)
+        self.check_shapes(prediction, target, weight, xp=xp)
         terms, gradient = self.terms(prediction, target, xp=xp)
         if weight is None:
             rows, width = terms.shape[-2:]
             return xp.sum(terms, axis=(-2, -1)) * (1.0 / (rows * width)), gradient * (1.0 / rows)
-        total = xp.sum(weight, axis=-1, keepdims=True)
-        share = weight / xp.where(total == 0.0, xp.ones_like(total), total)  # (*members, batch)
+        share = shares(weight, xp=xp)
         rows = xp.mean(terms, axis=-1)  # (*members, batch)
         return xp.sum(share * rows, axis=-1), gradient * share[..., None]
 
     def terms(self, prediction: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
         raise NotImplementedError(f"{type(self).__name__} does not say what an error costs")
 
-    def check_shapes(self, prediction: Array, target: Array, *, xp: Any) -> None:
+    def check_shapes(self, prediction: Array, target: Array, weight: Array | None, *, xp: Any) -> None:
         """Raise where the shapes would broadcast to something that nobody meant."""
         if prediction.ndim < 2:
             raise ValueError(f"prediction must be (batch, outputs), got shape {tuple(prediction.shape)}")
@@ -67,6 +66,8 @@ class Loss:
                 f"{type(self).__name__}: target of shape {tuple(target.shape)} does not fit prediction of shape "
                 f"{tuple(prediction.shape)}"
             )
+        if weight is not None and (weight.ndim >= prediction.ndim or weight.shape[-1] != prediction.shape[-2]):
+            raise ValueError(f"weight must be ({prediction.shape[-2]},), one a row, got shape {tuple(weight.shape)}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ class SoftmaxCrossEntropy(Loss):
             mass = xp.sum(target, axis=-1, keepdims=True)
         loss = -xp.sum(target * (shifted - xp.log(total)), axis=-1, keepdims=True)
         return loss, powers * (mass / total) - target
+
+
+def shares(weight: Array, *, xp: Any) -> Array:
+    """Weights (*, batch) as each row's share of their sum; zeros where all are zero."""
+    total = xp.sum(weight, axis=-1, keepdims=True)
+    return weight / xp.where(total == 0.0, xp.ones_like(total), total)
 
 
 def one_hot(index: Array, like: Array, *, xp: Any) -> Array:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from xpnn._arguments import as_list, lookup
 from xpnn.activations import Activation, sigmoid, softmax
 from xpnn.layers.base import Array
+from xpnn.losses import shares
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,7 @@ class Accuracy(Metric):
 
 def mean_of_rows(rows: Array, *, xp: Any, weight: Array | None) -> Array:
     """The (weighted) mean of one number a row, (*members, batch); zero where all weights are."""
-    if weight is None:
-        return xp.mean(rows, axis=-1)
-    total = xp.sum(weight, axis=-1, keepdims=True)
-    share = weight / xp.where(total == 0.0, xp.ones_like(total), total)
-    return xp.sum(xp.astype(rows, weight.dtype) * share, axis=-1)
+    return xp.mean(rows, axis=-1) if weight is None else xp.sum(rows * shares(weight, xp=xp), axis=-1)
 
 
 def convert(output: Array, target: Array, needs: str, link: Activation | None, ending: Any, *, xp: Any):
@@ -67,9 +64,11 @@ def convert(output: Array, target: Array, needs: str, link: Activation | None, e
         label = xp.argmax(output, axis=-1)
         truth = target if indices else xp.argmax(target, axis=-1)
         return xp.astype(label, output.dtype), xp.astype(truth, output.dtype)
-    label = output > (0.0 if link == sigmoid else 0.5)
-    right = xp.all(label == (target > 0.5), axis=-1)
-    return xp.astype(right, output.dtype), xp.ones_like(right, dtype=output.dtype)
+    label, truth = output > (0.0 if link == sigmoid else 0.5), target > 0.5
+    if output.shape[-1] > 1:  # several yes-or-no outputs: the row's label is 1 where all are right, as it should be
+        right = xp.all(label == truth, axis=-1)
+        return xp.astype(right, output.dtype), xp.ones_like(right, dtype=output.dtype)
+    return xp.astype(label[..., 0], output.dtype), xp.astype(truth[..., 0], output.dtype)
 
 
 accuracy = Accuracy()
@@ -94,6 +93,8 @@ def choose(given: Any) -> list[Callable]:
     names = [name_of(metric) for metric in chosen]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"metrics must differ in name, but {sorted(twice)} stands there twice: give one a `name`")
+    if "loss" in names:
+        raise ValueError("metrics must not be called 'loss', which stands for the loss itself")
     return chosen
 
 

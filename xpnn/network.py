@@ -130,10 +130,11 @@ class Network:
     @params.setter
     def params(self, values: Sequence[Any]) -> None:
         checked, xp, carry = self._checked(values, self.backend.asarray), self.backend.xp, self.progress.carry
-        vectors = [
-            self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
-            for layout, vector in zip(self.layouts, carry[:2], strict=True)
-        ]
+        with self.backend.current():
+            vectors = [
+                self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
+                for layout, vector in zip(self.layouts, carry[:2], strict=True)
+            ]
         self.progress = self.progress._replace(carry=carry._replace(params=vectors[0], state=vectors[1]))
 
     def _checked(self, values: Any, convert: Callable[[Any, str], Array]) -> Any:
@@ -166,7 +167,8 @@ class Network:
         """
         x = inputs.features(x, self._shapes, self.backend, lead=True)
         tree = self._tree(self.progress.carry)
-        return evaluation.output(self.layer, tree, x, self._shapes, batch_size, xp=self.backend.xp)
+        y = evaluation.output(self.layer, tree, x, self._shapes, batch_size, xp=self.backend.xp)
+        return self.backend.copy(y) if y is x else y
 
     def __call__(self, x: Any) -> Array:
         """`predict(x)`."""
@@ -208,8 +210,7 @@ class Network:
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
         data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, check=True)
-        with self.backend.quiet():
-            return self._evaluate(data, loss, chosen, batch_size)
+        return self._evaluate(data, loss, chosen, batch_size)
 
     def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
@@ -223,7 +224,7 @@ class Network:
 
         Exactly what the next `step` would use: layers are in training mode, dropout with that step's mask. Nothing
         changes. With x (n, 1, features) and y (n, 1, outputs) a lone network gives each sample's own value and
-        gradient, with a leading n.
+        gradient, with a leading n (where no layer couples samples or draws bits: one mask would serve all).
         """
         loss = self._loss_of(loss)
         program, numbers = self._prepare(loss, self._optimizer_of(None))
@@ -269,8 +270,7 @@ class Network:
         data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
-        with self.backend.quiet():
-            carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
+        carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
         self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
 
@@ -305,7 +305,7 @@ class Network:
         validation_split : share of the rows to hold out as validation data, chosen by the seed, by class where y is
             classes.
         sample_weight : (n,) weight of each row in the loss.
-        class_weight : {class: weight} or "balanced", multiplied into sample_weight.
+        class_weight : {class: weight} or "balanced", multiplied into sample_weight, also of what a split holds out.
         metrics : by name or as callables, evaluated after each epoch on (x, y) and on the validation data.
         callbacks : Callback objects or functions (net, epoch, logs).
         shuffle : draw a new order of rows each epoch, by the seed.
@@ -341,12 +341,11 @@ class Network:
 
         def measure() -> dict[str, Any]:
             rows, logs = max(batch_size or 0, evaluation.ROWS), {}
-            with self.backend.quiet():
-                if chosen:
-                    logs |= self._evaluate(train, loss, chosen, rows)
-                    del logs["loss"]
-                if held is not None:
-                    logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
+            if chosen:
+                logs |= self._evaluate(train, loss, chosen, rows)
+                del logs["loss"]
+            if held is not None:
+                logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
             return logs
 
         self.history = History()
@@ -373,14 +372,12 @@ class Network:
         return self.to(self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
-        host = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
-        backend = self.backend.label, self.backend.dtype
-        return self.__dict__ | {"backend": backend, "progress": host, "_prepared": None}
+        progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
+        return self.__dict__ | {"progress": progress, "_prepared": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        backend = resolve(*state["backend"])
-        progress = state["progress"].map(lambda array: backend.copy(backend.asarray(array)))
-        self.__dict__.update(state | {"backend": backend, "progress": progress})
+        progress = state["progress"].map(lambda array: state["backend"].copy(state["backend"].asarray(array)))
+        self.__dict__.update(state | {"progress": progress})
 
     def _loss_of(self, loss: Any) -> Any:
         loss = (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
@@ -394,7 +391,8 @@ class Network:
         """The structure of a step and its numbers; those made last where loss and optimizer are the same."""
         if not self.n_params:
             raise ValueError("the network has no learned parameters: there is nothing to train")
-        if self._prepared is None or self._prepared[0].loss is not loss or self._prepared[0].optimizer != optimizer:
+        prepared = self._prepared  # once: another thread may put its own there at any moment
+        if prepared is None or (prepared[0].loss, prepared[0].optimizer) != (loss, optimizer):
             program = Program(trunk(self.layer, loss), *self.layouts, loss, optimizer)
-            self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)
-        return self._prepared
+            prepared = self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)
+        return prepared

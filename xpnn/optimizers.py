@@ -11,28 +11,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
-from xpnn._arguments import Number, check_number, hyper_parameter, lookup
+from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number, bounds_of, check_number, hyper_parameter, lookup
 from xpnn.layers.base import Array
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The contract. `numbers` names the fields that go into `hyper`: numbers, one number a member, or schedules.
+    """The contract. `numbers` names the fields that go into `hyper`, with the bounds of each (or as a plain tuple): a
+    field is a number, one number a member, or a schedule.
 
     `multipliers` scales the learning rate by parameter name ("bias"), by layer (0, -1) or both ("0.bias"); 0 freezes.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    numbers: ClassVar[Mapping[str, Any] | tuple[str, ...]] = {"learning_rate": AT_LEAST_ZERO}
 
     def __post_init__(self):
         for name in self.numbers:
-            high = {} if name in ("learning_rate", "weight_decay") else {"high": 1.0, "open_high": True}
-            object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), low=0.0, **high))
+            bounds = bounds_of(self.numbers, name)
+            object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), **bounds))
         multipliers = getattr(self, "multipliers", {})
         if not isinstance(multipliers, Mapping):
             raise TypeError(f"multipliers must be a dict of factors by parameter name or layer, got {multipliers!r}")
         for key, factor in multipliers.items():
             check_number(f"multipliers[{key!r}]", factor, low=0.0)
+        if hasattr(self, "multipliers"):
+            object.__setattr__(self, "multipliers", dict(multipliers))  # the caller's may change, an optimizer not
 
     def init(self, params: Array, *, xp: Any) -> Any:
         """The state before the first update: a NamedTuple of arrays, or () for none."""
@@ -72,7 +75,7 @@ class SGD(Optimizer):
     momentum: Number = 0.0
     multipliers: Mapping[Any, float] = field(default_factory=dict, hash=False)
 
-    numbers: ClassVar = ("learning_rate", "momentum")
+    numbers: ClassVar = {"learning_rate": AT_LEAST_ZERO, "momentum": BELOW_ONE}
 
     def init(self, params, *, xp):
         return () if self.momentum == 0.0 else SGDState(xp.zeros_like(params))
@@ -125,7 +128,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
     multipliers: Mapping[Any, float] = field(default_factory=dict, hash=False)
 
-    numbers: ClassVar = ("learning_rate", "beta1", "beta2")
+    numbers: ClassVar = {"learning_rate": AT_LEAST_ZERO, "beta1": BELOW_ONE, "beta2": BELOW_ONE}
 
     def __post_init__(self):
         super().__post_init__()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnn import activations
+from xpnn.backend import to_host
 
 # Okabe and Ito's palette, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -66,7 +67,7 @@ def plot_history(history: Any, names: tuple[str, ...] | None = None, ax: Any = N
 
 def plot_points(x: Any, y: Any, ax: Any = None) -> Any:
     """Points in the plane, `x` (n, 2), in the colour and shape of their class, `y` (n,) or (n, 1)."""
-    ax, x, y = _axes(ax), np.asarray(x), np.asarray(y).ravel()
+    ax, x, y = _axes(ax), to_host(x, "x"), to_host(y, "y").ravel()
     for number, label in enumerate(np.unique(y)):
         at = x[y == label]
         marker, colour = "os^Dv"[number % 5], COLOURS[number % len(COLOURS)]
@@ -86,7 +87,7 @@ def plot_decision_boundary(net: Any, x: Any, y: Any, points: int = 200, ax: Any 
     ------
     ValueError where `x` has not two columns or the network not one output.
     """
-    x = np.asarray(x)
+    x = to_host(x, "x")
     if x.ndim != 2 or x.shape[1] != 2:
         raise ValueError(f"x must be (n, 2), points of a plane, got shape {x.shape}")
     low, high = x.min(axis=0), x.max(axis=0)

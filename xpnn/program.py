@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn import optimizers, schedules
+from xpnn._arguments import bounds_of
 from xpnn.backend import Backend
 from xpnn.batches import INITIAL, generator, step_keys
 from xpnn.inputs import Data
@@ -125,43 +126,46 @@ class Numbers:
             return self._still * len(steps)
         since = range(steps.start - first, steps.stop - first)
         optimizer = {
-            name: self._rows(name, value, since, (1,))
+            name: self._rows(name, value, since, (1,), bounds_of(self.program.optimizer.numbers, name))  # type: ignore
             for name, value in optimizers.number_fields(self.program.optimizer).items()  # type: ignore[arg-type]
         }
         layers = map_layers(
             lambda path, layer: {
-                name: self._rows((path, name), getattr(layer, name), since, (1, 1)) for name in layer.tunable
+                name: self._rows((path, name), getattr(layer, name), since, (1, 1), bounds_of(layer.tunable, name))
+                for name in layer.tunable
             },
             self.program.layer,
         )
         keys = step_keys(self.program.layer, self.seeds, number, steps, self.members is not None, self.backend)
         rows = []
         for i in range(len(steps)):
-            row = StepNumbers(_pick(optimizer, i), _pick(layers, i), _pick(keys, i))
+            row = StepNumbers(pick(optimizer, i), pick(layers, i), pick(keys, i))
             if self._multiplier is not None:
                 row.optimizer["learning_rate"] = row.optimizer["learning_rate"] * self._multiplier
             rows.append(row)
         return rows
 
-    def _rows(self, key: Any, value: Any, steps: range, shape: tuple[int, ...]) -> Array:
+    def _rows(self, key: Any, value: Any, steps: range, shape: tuple[int, ...], bounds: Any) -> Array:
         """An array (steps, *members, *shape), or (1, *members, *shape) for a number that stands still."""
         if key in self._fixed:
             return self._fixed[key]
-        values = np.asarray(schedules.values(key if isinstance(key, str) else key[1], value, steps, self.members))
+        values = np.asarray(
+            schedules.values(key if isinstance(key, str) else key[1], value, steps, self.members, bounds)
+        )
         rows = self.backend.asarray(values.reshape(*values.shape, *shape))
         if not callable(value):
             self._fixed[key] = rows
         return rows
 
 
-def _pick(tree: Any, step: int) -> Any:
+def pick(tree: Any, step: int) -> Any:
     """The entries of one step of a tree of arrays with an axis of steps, or of one row that stands for all."""
     if tree is None:
         return None
     if isinstance(tree, list):
-        return [_pick(child, step) for child in tree]
+        return [pick(child, step) for child in tree]
     if isinstance(tree, dict):
-        return {name: _pick(rows, step) for name, rows in tree.items()}
+        return {name: pick(rows, step) for name, rows in tree.items()}
     return tree[step if tree.shape[0] > 1 else 0, ...]
 
 

@@ -1,4 +1,4 @@
-"""Numbers that change over training. A schedule is a function of the step, the number of updates made so far.
+"""Numbers that change over training. A schedule is a function of the step, how many updates the optimizer has made.
 
 It is evaluated on the host, a whole epoch at a time; the values reach the device in one upload. An epoch has
 ceil(n / batch_size) steps; with the whole set as one batch a step is an epoch.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn._arguments import Number, check_number, hyper_parameter
+from xpnn._arguments import AT_LEAST_ZERO, Number, check_number, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class InverseTimeDecay(Schedule):
         return _scale(self.initial, 1.0 / (1.0 + self.rate * step / self.steps))
 
 
-def values(name: str, number: Number, steps: range, members: int | None) -> list[Any]:
+def values(name: str, number: Number, steps: range, members: int | None, bounds: Any = AT_LEAST_ZERO) -> list[Any]:
     """The value of `number` at each of `steps`: floats, or lists of one float a member.
 
     A number that does not change gives a list of one entry, which stands for every step.
 
     Raises
     ------
-    ValueError where the count of values is not that of the members, or a schedule gives a negative or non-finite one.
+    ValueError where the count of values is not that of the members, or a schedule gives one that is out of `bounds`.
 
     >>> values("learning_rate", 0.1, range(3), None)
     [0.1]
@@ -107,7 +107,7 @@ def values(name: str, number: Number, steps: range, members: int | None) -> list
         rows = [number(step) for step in steps]
         for row in rows:
             for one in row if isinstance(row, Sequence) else (row,):
-                check_number(f"the schedule's {name}", one, low=0.0)
+                check_number(f"the schedule's {name}", one, **bounds)
     else:
         rows = [number]
     return [_members(name, row, members) for row in rows]

@@ -61,14 +61,14 @@ def erf_fallback(x: Array, *, xp: Any) -> Array:
     recurrence from the far end.
     """
     a = xp.abs(x)
-    near = xp.clip(a, max=2.0)
+    near = xp.minimum(a, 2.0)
     square = near * near
     series = xp.ones_like(x)
     for n in range(44, 0, -1):  # Horner's scheme: 44 terms reach 1e-17 at |x| = 2
         series = 1.0 + series * square * (2.0 / (2 * n + 1))
     inner = 2.0 / math.sqrt(math.pi) * near * xp.exp(-square) * series
 
-    far = xp.clip(a, min=2.0, max=30.0)
+    far = xp.minimum(xp.maximum(a, 2.0), 30.0)
     fraction = far
     for n in range(60, 0, -1):
         fraction = far + (0.5 * n) / fraction

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from xpnn import schedules
 from xpnn._arguments import check_number
 from xpnn.backend import Backend, describe, resolve, to_host
 from xpnn.batches import step_keys
 from xpnn.layers import Layer, Step, map_layers
 from xpnn.losses import Loss
 from xpnn.parameters import Layout, merge
+from xpnn.program import pick
 
 Array = Any
 
@@ -130,17 +132,11 @@ def _step(layer: Layer, seed: int, members: int | None, backend: Backend) -> Ste
     lead = () if members is None else (members,)
 
     def numbers(path: tuple[int, ...], leaf: Layer) -> dict[str, Array]:
-        values = {name: np.broadcast_to(getattr(leaf, name), (members or 1,)) for name in leaf.tunable}
-        return {name: backend.asarray(value.reshape(*lead, 1, 1)) for name, value in values.items()}
+        found = {name: schedules.values(name, getattr(leaf, name), range(1), members)[0] for name in leaf.tunable}
+        return {name: backend.asarray(np.reshape(value, (*lead, 1, 1))) for name, value in found.items()}
 
     keys = step_keys(layer, seeds, 0, range(1), members is not None, backend)
-    return Step(map_layers(numbers, layer), _first(keys), backend.xp)
-
-
-def _first(keys: Any) -> Any:
-    if isinstance(keys, list):
-        return [_first(key) for key in keys]
-    return None if keys is None else keys[0, ...]
+    return Step(map_layers(numbers, layer), pick(keys, 0), backend.xp)
 
 
 def _numerical(function: Callable[[np.ndarray], float], at: np.ndarray, step: float = 1e-5) -> np.ndarray:

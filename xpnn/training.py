@@ -43,16 +43,15 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
     """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
     backend, xp = batches.backend, batches.backend.xp
     values, totals = [], []
-    with backend.quiet():
-        for batch, inputs in zip(batches.epoch(number), numbers, strict=True):
-            carry, value = program.step(carry, batch, inputs, xp=xp)
-            values.append(value)
-            if batch.weight is not None and batches.steps > 1:
-                totals.append(xp.sum(batch.weight, axis=-1))
-        # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
-        # was updated, which are finite only where all of it is.
-        sums = [xp.sum(array, axis=-1) for array in (carry.params, *carry.memory)]
-        host = backend.to_host(xp.stack([*values, *sums]))
+    for batch, inputs in zip(batches.epoch(number), numbers, strict=True):
+        carry, value = program.step(carry, batch, inputs, xp=xp)
+        values.append(value)
+        if batch.weight is not None and batches.steps > 1:
+            totals.append(xp.sum(batch.weight, axis=-1))
+    # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
+    # was updated, which are finite only where all of it is.
+    sums = [xp.sum(array, axis=-1) for array in (*carry[:2], *carry.memory)]
+    host = backend.to_host(xp.stack([*values, *sums]))
     losses, finite = host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
     if len(losses) == 1:
         return Epoch(carry, losses[0], finite)

@@ -7,7 +7,7 @@ costs nothing: x (*members, batch, in_features), weight (*members, in_features, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -44,18 +44,20 @@ class Step(NamedTuple):
 class Layer:
     """The contract of a layer. Subclasses are frozen dataclasses of hyper-parameters and override what they need.
 
-    Class attributes: `tunable` names the fields that a schedule may change (they arrive in `step.hyper`); `random`
+    Class attributes: `tunable` names the fields that a schedule may change (they arrive in `step.hyper`), with the
+    bounds of each (`{"rate": {"low": 0.0}}`) or as a plain tuple; `random`
     says that `forward` calls `step.bits`; `learns = False` says that there are no learned parameters, which lets
     training stop the backward pass before such a layer where nothing below it learns.
     """
 
-    tunable: ClassVar[tuple[str, ...]] = ()
+    tunable: ClassVar[Mapping[str, Any] | tuple[str, ...]] = ()
     random: ClassVar[bool] = False
     learns: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__repr__ = Layer.__repr__  # before @dataclass, which leaves a __repr__ that the class has
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Layer.__repr__  # before @dataclass, which leaves a __repr__ that the class has
 
     @property
     def children(self) -> tuple[Layer, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import Number, hyper_parameter
+from xpnn._arguments import BELOW_ONE, Number, hyper_parameter
 from xpnn.layers.base import Layer
 
 
@@ -30,12 +30,12 @@ class Dropout(Layer):
 
     rate: Number
 
-    tunable: ClassVar = ("rate",)
+    tunable: ClassVar = {"rate": BELOW_ONE}
     random: ClassVar = True
     learns: ClassVar = False
 
     def __post_init__(self):
-        object.__setattr__(self, "rate", hyper_parameter("rate", self.rate, low=0.0, high=1.0, open_high=True))
+        object.__setattr__(self, "rate", hyper_parameter("rate", self.rate, **BELOW_ONE))
 
     def forward(self, params, x, *, xp, step=None):
         if step is None:

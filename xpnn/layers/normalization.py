@@ -139,14 +139,16 @@ class Standardize(Layer):
     def fit(cls, x: Any, *, inverse: bool = False) -> Standardize:
         """The layer with the mean and the standard deviation of each column of `x` (n, features).
 
-        A constant column gets scale 1. `x` can be an array of any library.
+        A column that is constant, but for rounding, gets scale 1. `x` can be an array of any library.
         """
         x, xp = by_hand(x)
         if x.ndim != 2 or x.shape[0] == 0:
             raise ValueError(f"x must be (n, features) with at least one row, got an array of shape {tuple(x.shape)}")
         mean, scale = xp.mean(x, axis=0), xp.std(x, axis=0)
         mean, scale = ([float(column[i]) for i in range(x.shape[1])] for column in (mean, scale))
-        return cls(tuple(mean), tuple(s if s > 0 else 1.0 for s in scale), inverse)
+        rounding = 10.0 * float(xp.finfo(x.dtype).eps)
+        spread = (s if s > rounding * abs(m) else 1.0 for m, s in zip(mean, scale, strict=True))
+        return cls(tuple(mean), tuple(spread), inverse)
 
     @property
     def input_shape(self):
