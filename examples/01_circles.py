@@ -64,7 +64,10 @@ def backward_by_hand(net, x, y, rate=0.01):
     )
     print(f"net.step differs by {gap:.1g}")
     print("(The tutorial's printed step takes the derivative of the layer before and output[-1] where output[-2]")
-    print(" belongs; its bias gradient is a mean over the rows while the weights' is a sum.)")
+    print(
+        " belongs, and its relu derivative has turned that output into ones, so that all eight weights move by the same"
+    )
+    print(" 0.00038478; its bias gradient is a mean over the rows, here even over all units, the weights' a sum.)")
 
     _, grads = net.value_and_grad(x, y, loss="mse")
     gap = 0.0
@@ -74,7 +77,10 @@ def backward_by_hand(net, x, y, rate=0.01):
         if n:
             delta = (delta @ xp.matrix_transpose(net.weights[n // 2])) * xpnn.relu.derivative(outputs[n - 1])
     print(f"the whole backward pass by hand differs from value_and_grad by {gap:.1g}")
-    print("(The tutorial's loop reads output[capa + 1][1], one row of the output instead of all.)")
+    print(
+        "(The tutorial's loop reads output[capa + 1][1], one row of the output instead of all, and for the same reason"
+    )
+    print(" prints an error of 0.5 with every estimate 1.)")
 
 
 def rounded_error(net, x, y):

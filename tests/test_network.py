@@ -628,3 +628,47 @@ def test_everything_runs_with_the_networks_own_device_current(monkeypatch):
     monkeypatch.setattr(Sequential, "backward", noted(backward))
     pullback(np.ones((12, 2)))
     assert all(seen)
+
+
+class Through(xpnn.Layer):
+    """A layer that hands its input on."""
+
+    def forward(self, params, x, *, xp, step=None):
+        return x, None
+
+    def backward(self, params, cache, dy, *, xp):
+        return dy, {}
+
+
+class Box(Through):
+    """A container that is no Sequential, with a sigmoid inside."""
+
+    @property
+    def children(self):
+        return (xpnn.sigmoid,)
+
+    def init(self, rng):
+        return [{}]
+
+    def init_state(self):
+        return [{}]
+
+    def update_state(self, params, cache, *, xp):
+        return [{}]
+
+
+def test_a_prediction_is_never_the_callers_own_array():
+    x = np.ones((2, 3))
+    net = Network([Dropout(0.5), Dense(3, 3)], dtype="float64")
+    net.layer = Sequential([Through()])
+    assert not np.shares_memory(net.predict(x), x)
+
+
+def test_a_container_of_ones_own_is_one_layer_to_the_loss():
+    net = Network([Dense(2, 1), Box()], dtype="float64")
+    assert net.step(np.ones((3, 2)), np.ones((3, 1)), "bce", SGD(0.1)).shape == ()
+
+
+def test_a_backend_survives_pickling_and_hashing(backend):
+    assert pickle.loads(pickle.dumps(backend)).label == backend.label
+    assert hash(backend) == hash(pickle.loads(pickle.dumps(backend)))

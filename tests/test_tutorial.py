@@ -103,7 +103,7 @@ def test_the_tutorials_own_update_quirks_included():
 
 
 def test_it_ends_as_well_as_the_tutorial_does_over_forty_seeds():
-    """The tutorial's own code ends at a median of 0.055, at or under 0.12 in 35 of 40; with the mean of biases mended, 39."""
+    """The tutorial's own code ends at a median of 0.055, at or under 0.12 in 35 of 40; with its bias mended, in 39."""
     data = [xpnn.datasets.circles(seed=seed) for seed in range(40)]
     x, y = np.stack([points for points, _ in data]), np.stack([classes for _, classes in data])
     stack = network(members=40)

@@ -69,7 +69,7 @@ def mlp(
 
 
 def last_layer(layer: Layer) -> Layer:
-    """The layer whose output is the network's: the last, within a Sequential its last; another container is one layer."""
+    """The layer whose output is the network's: the last, in a Sequential its last; other containers count as one."""
     while isinstance(layer, Sequential) and layer.layers:
         layer = layer.layers[-1]
     return layer

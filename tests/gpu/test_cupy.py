@@ -40,10 +40,26 @@ def test_the_callers_stream_is_kept():
     import cupy
 
     net = xpnn.Network(LAYERS, backend="cupy")
-    expected = net.predict(X)
-    with cupy.cuda.Stream(non_blocking=True):
-        x = cupy.asarray(X, dtype=cupy.float32) + cupy.float32(0)
-        assert (net.predict(x) == expected).all()
+    expected = cupy.asnumpy(net.predict(X))
+    cupy.cuda.Device().synchronize()  # the network was made on the default stream
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        slow = cupy.ones((4096, 4096), dtype=cupy.float32)
+        for _ in range(20):
+            slow = slow @ slow * cupy.float32(1 / 4096)
+        x = cupy.asarray(X, dtype=cupy.float32) * slow[0, 0]  # written last on this stream, right before it is read
+        found = net.predict(x)
+        stream.synchronize()
+    np.testing.assert_allclose(cupy.asnumpy(found), expected, rtol=1e-5)
+
+
+@pytest.mark.skipif("1 device" in status("cupy").device, reason="one GPU is here, not two")
+def test_a_network_on_the_second_card_leaves_the_first_current():
+    import cupy
+
+    net = xpnn.Network(LAYERS, backend="cupy:1")
+    net.fit(X, Y, "bce", epochs=2)
+    assert net.predict(X).device.id == 1
+    assert cupy.cuda.Device().id == 0
 
 
 def test_a_gpu_array_given_to_a_cpu_networks_pure_functions_is_refused():
