@@ -50,7 +50,8 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
             totals.append(xp.sum(batch.weight, axis=-1))
     # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
     # was updated, which are finite only where all of it is.
-    sums = [xp.sum(array, axis=-1) for array in (*carry[:2], *carry.memory)]
+    updated = carry[:2] if program.state.size else carry[:1]
+    sums = [xp.sum(array, axis=-1) for array in (*updated, *carry.memory)]
     host = backend.to_host(xp.stack([*values, *sums]))
     losses, finite = host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
     if len(losses) == 1:
