@@ -146,7 +146,7 @@ def shares(weight: Array, *, xp: Any) -> Array:
 def one_hot(index: Array, like: Array, *, xp: Any) -> Array:
     """Class indices (*, batch) as rows of zeros with a one, of the width and dtype of `like` (*, batch, classes)."""
     classes = xp.arange(like.shape[-1], dtype=index.dtype, device=getattr(index, "device", None))
-    return xp.astype(xp.expand_dims(index, axis=-1) == classes, like.dtype)
+    return xp.astype(index[..., None] == classes, like.dtype)
 
 
 def _like(values: Any, prediction: Array, kind: str, xp: Any) -> Array:
