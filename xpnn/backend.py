@@ -208,7 +208,20 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
             require(name)
         device = _device(name, xp, device)
     _check_dtype(name, xp, device, dtype)
+    if name == "numpy":
+        _keep_freed_memory()
     return Backend(name, xp, device, dtype)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Make glibc reuse the memory of arrays up to 31 MiB, where it may hand each back to the system and zero a new one.
+
+    Its threshold for doing so rises, for good, to the largest block of up to 32 MiB that was freed (mallopt(3),
+    M_MMAP_THRESHOLD): one that is never touched costs a microsecond. An update of 235,000 parameters by Adam took 2.0 ms
+    before and 0.31 ms after. Other allocators take no notice.
+    """
+    np.empty(31 << 20, dtype=np.uint8)
 
 
 def _name_of(namespace: ModuleType) -> str:
