@@ -1,5 +1,7 @@
 """Training: it goes on exactly where it stopped, members stay apart, and what it records is what happened."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -270,3 +272,18 @@ def test_it_learns(backend, activation, loss, output):
     net = xpnn.Network(layers, backend=backend, seed=0)
     net.fit(X, y, loss, xpnn.Adam(0.03), epochs=epochs, batch_size=20)
     assert net.evaluate(X, y)["accuracy"] > floor
+
+
+def test_a_step_leaves_nothing_for_the_garbage_collector():
+    """A reference cycle would keep a step's vectors until a collection: more memory, and every array a cold one."""
+    net = network()
+    net.fit(X, Y, **FIT, epochs=1)
+    for call in (lambda: net.step(X, Y), lambda: net.fit(X, Y, epochs=1, metrics=["accuracy"], validation_split=0.2)):
+        call()
+        gc.collect()
+        gc.disable()
+        try:
+            call()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()

@@ -218,8 +218,8 @@ def _keep_freed_memory() -> None:
     """Make glibc reuse the memory of arrays up to 31 MiB, where it may hand each back to the system and zero a new one.
 
     Its threshold for doing so rises, for good, to the largest block of up to 32 MiB that was freed (mallopt(3),
-    M_MMAP_THRESHOLD): one that is never touched costs a microsecond. An update of 235,000 parameters by Adam took 2.0 ms
-    before and 0.31 ms after. Other allocators take no notice.
+    M_MMAP_THRESHOLD): one that is never touched costs a microsecond. Without it an update of 235,000 parameters by
+    Adam took 2.0 ms where it takes 0.31. Other allocators take no notice.
     """
     np.empty(31 << 20, dtype=np.uint8)
 

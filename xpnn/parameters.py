@@ -62,18 +62,7 @@ class Layout:
 
     def unflatten(self, vector: Array, *, xp: Any) -> Tree:
         """The tree of arrays of shape (*members, *shape) that `vector`, (*members, size), holds."""
-        lead = tuple(vector.shape[:-1])
-
-        def build(template):
-            if isinstance(template, list):
-                return [build(child) for child in template]
-            return {
-                name: part if len(shape) == 1 else xp.reshape(part, (*lead, *shape))
-                for name, (_, _, shape, start, stop) in template.items()
-                for part in (vector[..., start:stop],)
-            }
-
-        return build(self._template)
+        return _views(self._template, vector, tuple(vector.shape[:-1]), xp)
 
     def flatten(self, tree: Tree, *, xp: Any) -> Array:
         """The vector of shape (*lead, size) of a tree of arrays (*lead, *shape), any names beyond the layout's left."""
@@ -91,6 +80,17 @@ class Layout:
             for index in entry.path:
                 node = node[index]
             yield entry, node[entry.name]
+
+
+def _views(template: Tree, vector: Array, lead: tuple[int, ...], xp: Any) -> Tree:
+    """The tree of slices. No closure that calls itself: its cycle would keep each step's vector until a collection."""
+    if isinstance(template, list):
+        return [_views(child, vector, lead, xp) for child in template]
+    return {
+        name: part if len(shape) == 1 else xp.reshape(part, (*lead, *shape))
+        for name, (_, _, shape, start, stop) in template.items()
+        for part in (vector[..., start:stop],)
+    }
 
 
 def merge(first: Tree, second: Tree) -> Tree:
