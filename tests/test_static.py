@@ -17,11 +17,16 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 LIBRARIES = {"numpy", "cupy", "torch", "jax", "scipy", "array_api_compat", "array_api_strict"}
 
+
 # The mathematics, and what of the package it may see: the checks of arguments, erf and the host's initial values.
-MATHEMATICS = {n for n in FILES if n.startswith("layers")} | {
-    "activations", "losses", "optimizers", "schedules", "random", "parameters", "metrics",
-}  # fmt: skip
-HELPERS = {"_arguments", "special", "initializers"}
+def family(name):
+    """A module, or every file of a folder."""
+    return {file for file in FILES if file == name or file.startswith(f"{name}.")}
+
+
+FAMILIES = ("activations", "layers", "losses", "metrics", "optimizers")
+MATHEMATICS = set().union(*map(family, FAMILIES)) | {"parameters", "random", "schedules"}
+HELPERS = {"_arguments", "_lazy", "special", "initializers"}
 
 # Who may name NumPy: what runs on the host. Everybody else sees arrays and `xp`.
 HOST = {
@@ -40,11 +45,11 @@ HOST |= {"plotting", "testing", "__main__"}
 
 # Arrows go one way: a module imports only from the rows above its own (and its own).
 ORDER = [
-    {"_version", "_arguments", "special", "initializers", "random", "parameters", "datasets", "callbacks", "history"},
-    {n for n in FILES if n.startswith("layers")},
-    {"activations", "schedules"},
-    {"losses", "optimizers", "architecture"},
-    {"availability", "metrics", "summary"},
+    {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history"},
+    family("layers") | {"callbacks"},
+    family("activations") | {"schedules"},
+    family("losses") | family("optimizers") | {"architecture"},
+    family("metrics") | {"availability", "summary"},
     {"backend"},
     {"plotting"},
     {"inputs"},
@@ -75,7 +80,7 @@ def imports(name, *, lazily=True):
 
 def package_imports(name, **options):
     found = {module.removeprefix("xpnn.") for module in imports(name, **options) if module.startswith("xpnn.")}
-    return {module + ".__init__" if module == "layers" else module for module in found} - {"__version__"}
+    return {module + ".__init__" if module in FAMILIES else module for module in found} - {"__version__"}
 
 
 def test_every_module_has_its_place():
@@ -178,21 +183,18 @@ def test_a_network_on_numpy_loads_numpy_and_nothing_heavy():
     assert not loaded & (LIBRARIES - {"numpy"} | {"tqdm", "matplotlib", "sklearn", "safetensors"})
 
 
-def test_the_public_names_resolve_and_are_listed():
-    import xpnn.__init__ as source
-
-    for name in xpnn.__all__:
-        assert getattr(xpnn, name) is not None
-        assert name in dir(xpnn)
-    shown = {
-        alias.name
-        for node in ast.walk(TREES["__init__"])
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("xpnn")
-        for alias in node.names
-    }
-    assert shown == set(source.__all__)
+@pytest.mark.parametrize("package", ["xpnn", *(f"xpnn.{name}" for name in FAMILIES)])
+def test_the_public_names_resolve_and_are_listed(package):
+    found, name = importlib.import_module(package), package.removeprefix("xpnn").lstrip(".")
+    for public in found.__all__:
+        assert getattr(found, public) is not None
+    declared = next(node for node in TREES[f"{name}.__init__".lstrip(".")].body if isinstance(node, ast.If))
+    shown = {alias.name for node in declared.body for alias in node.names}
+    lazy = {public for names in found._HOME.values() for public in names.split()} | set(getattr(found, "_MODULES", ()))
+    assert shown == lazy, "what type checkers see is not what is there"
+    assert set(dir(found)) == set(found.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Netwrok'"):
-        xpnn.Netwrok  # noqa: B018
+        found.Netwrok  # noqa: B018
 
 
 def test_no_file_holds_two_concepts():

@@ -10,9 +10,9 @@ The public names, found when first used, so that `import xpnn` costs no more tha
 5
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xpnn._lazy import attach
 from xpnn._version import __version__
 
 if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editors
@@ -69,20 +69,5 @@ _HOME = {
     "history": "History",
     "training": "NonFiniteLoss",
 }
-_NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
-
-__all__ = ["__version__", *_MODULES, *_NAMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"xpnn.{name}")
-    if name in _NAMES:
-        value = getattr(import_module(f"xpnn.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'xpnn' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = attach(__name__, _HOME, _MODULES)
+__all__ += ["__version__"]

@@ -14,8 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import lookup
-from xpnn.activations import Activation, sigmoid, softmax
+from xpnn.activations.base import Activation
 from xpnn.layers.base import Array
 from xpnn.special import by_hand
 
@@ -70,73 +69,6 @@ class Loss:
             raise ValueError(f"weight must be ({prediction.shape[-2]},), one a row, got shape {tuple(weight.shape)}")
 
 
-@dataclass(frozen=True)
-class MeanSquaredError(Loss):
-    """l = mean over the outputs of (p - t)^2; dl/dp = 2 (p - t) / outputs. By name also "mse".
-
-    >>> value, gradient = mean_squared_error([[1.0], [0.0]], [[0.0], [0.0]])
-    >>> float(value), gradient
-    (0.5, array([[1.],
-           [0.]]))
-    """
-
-    def terms(self, prediction, target, *, xp):
-        error = prediction - target
-        return error * error, error * (2.0 / prediction.shape[-1])
-
-
-@dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
-    """l = mean over the outputs of -t log s(z) - (1 - t) log(1 - s(z)), of logits z and targets t in [0, 1].
-
-    Computed as max(z, 0) - z t + log(1 + exp(-|z|)), which is stable for every z; dl/dz = (s(z) - t) / outputs, with
-    s the sigmoid, its link. Bishop (2006), "Pattern Recognition and Machine Learning", eq. 4.90-4.91. By name also
-    "bce".
-
-    >>> value, gradient = binary_cross_entropy([[0.0], [1000.0]], [[1.0], [1.0]])
-    >>> round(float(value), 4), gradient
-    (0.3466, array([[-0.25],
-           [ 0.  ]]))
-    """
-
-    link: ClassVar = sigmoid
-    target_range: ClassVar = (0.0, 1.0)
-
-    def terms(self, prediction, target, *, xp):
-        loss = xp.maximum(prediction, 0.0) - prediction * target + xp.log1p(xp.exp(-xp.abs(prediction)))
-        probability, _ = sigmoid.value(prediction, xp=xp)
-        return loss, (probability - target) * (1.0 / prediction.shape[-1])
-
-
-@dataclass(frozen=True)
-class SoftmaxCrossEntropy(Loss):
-    """l = -sum_k t_k log softmax(z)_k, of logits z and a class index or a row of class probabilities t.
-
-    log softmax(z)_k = z_k - max z - log sum_j exp(z_j - max z); dl/dz = softmax(z) sum_k t_k - t. Softmax is its link.
-    Bishop (2006), eq. 4.108-4.109. By name also "cross_entropy".
-
-    >>> value, gradient = softmax_cross_entropy([[0.0, 0.0]], [1])
-    >>> round(float(value), 4), gradient
-    (0.6931, array([[ 0.5, -0.5]]))
-    """
-
-    link: ClassVar = softmax
-    targets: ClassVar = "classes"
-    target_range: ClassVar = (0.0, 1.0)
-
-    def terms(self, prediction, target, *, xp):
-        shifted = prediction - xp.max(prediction, axis=-1, keepdims=True)
-        powers = xp.exp(shifted)
-        total = xp.sum(powers, axis=-1, keepdims=True)
-        if xp.isdtype(target.dtype, "integral"):
-            target = one_hot(target, prediction, xp=xp)
-            mass = 1.0
-        else:
-            mass = xp.sum(target, axis=-1, keepdims=True)
-        loss = -xp.sum(target * (shifted - xp.log(total)), axis=-1, keepdims=True)
-        return loss, powers * (mass / total) - target
-
-
 def shares(weight: Array, *, xp: Any) -> Array:
     """Weights (*, batch) as each row's share of their sum; zeros where all are zero."""
     total = xp.sum(weight, axis=-1, keepdims=True)
@@ -155,28 +87,3 @@ def _like(values: Any, prediction: Array, kind: str, xp: Any) -> Array:
     if kind == "classes" and xp.isdtype(values.dtype, "integral") and values.ndim < prediction.ndim:
         return values
     return xp.astype(values, prediction.dtype)
-
-
-mean_squared_error = MeanSquaredError()
-binary_cross_entropy = BinaryCrossEntropy()
-softmax_cross_entropy = SoftmaxCrossEntropy()
-
-_NAMES = {
-    "mean_squared_error": mean_squared_error,
-    "mse": mean_squared_error,
-    "binary_cross_entropy": binary_cross_entropy,
-    "bce": binary_cross_entropy,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "cross_entropy": softmax_cross_entropy,
-}
-
-
-def get(loss: Any) -> Any:
-    """The loss of that name, or the callable itself: any `(prediction, target, *, xp, weight) -> (value, gradient)`.
-
-    >>> get("mse")
-    MeanSquaredError()
-    """
-    if isinstance(loss, type) and issubclass(loss, Loss):
-        return loss()
-    return loss if callable(loss) else lookup("loss", loss, _NAMES)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import as_list, lookup
-from xpnn.activations import Activation, sigmoid, softmax
+from xpnn.activations.base import Activation
+from xpnn.activations.basic import sigmoid, softmax
 from xpnn.layers.base import Array
-from xpnn.losses import shares
+from xpnn.losses.base import shares
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,6 @@ class Metric:
 
     def __call__(self, prediction: Array, target: Array, *, xp: Any, weight: Array | None = None) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not say what it measures")
-
-
-@dataclass(frozen=True)
-class Accuracy(Metric):
-    """The share of rows whose label is right; with several yes-or-no outputs, the rows where all are right.
-
-    >>> import numpy as np
-    >>> float(accuracy(np.asarray([0.0, 1.0, 2.0]), np.asarray([0.0, 1.0, 1.0]), xp=np).round(4))
-    0.6667
-    """
-
-    needs: ClassVar = "labels"
-    name: ClassVar = "accuracy"
-
-    def __call__(self, prediction, target, *, xp, weight=None):
-        return mean_of_rows(xp.astype(prediction == target, prediction.dtype), xp=xp, weight=weight)
 
 
 def mean_of_rows(rows: Array, *, xp: Any, weight: Array | None) -> Array:
@@ -69,33 +53,6 @@ def convert(output: Array, target: Array, needs: str, link: Activation | None, e
         right = xp.all(label == truth, axis=-1)
         return xp.astype(right, output.dtype), xp.ones_like(right, dtype=output.dtype)
     return xp.astype(label[..., 0], output.dtype), xp.astype(truth[..., 0], output.dtype)
-
-
-accuracy = Accuracy()
-
-_NAMES = {"accuracy": accuracy}
-
-
-def get(metric: Any) -> Callable:
-    """The metric of that name, or the callable itself.
-
-    >>> get("accuracy")
-    Accuracy()
-    """
-    if isinstance(metric, type) and issubclass(metric, Metric):
-        return metric()
-    return metric if callable(metric) else lookup("metric", metric, _NAMES)
-
-
-def choose(given: Any) -> list[Callable]:
-    """A list of metrics by name or as callables, each with a name of its own."""
-    chosen = [get(one) for one in as_list("metrics", given)]
-    names = [name_of(metric) for metric in chosen]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"metrics must differ in name, but {sorted(twice)} stands there twice: give one a `name`")
-    if "loss" in names:
-        raise ValueError("metrics must not be called 'loss', which stands for the loss itself")
-    return chosen
 
 
 def name_of(metric: Callable) -> str:
