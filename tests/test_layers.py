@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.tables import COUPLED, LAYERS
-from xpnn import layers
+from tests.tables import COUPLED, INDICES, LAYERS, PICTURES
+from tests.test_no_sync import LOOKS, STRICT
+from xpnn import Network, activations, layers
 from xpnn.backend import resolve
 from xpnn.layers import walk
 from xpnn.parameters import Layout, merge
@@ -12,6 +13,8 @@ from xpnn.testing import _step, assert_close, check_gradients
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 5))
+PAIRS = [entry if isinstance(entry, tuple) else (entry, X) for entry in LAYERS]
+CASES = [pytest.param(layer, np.asarray(x, dtype=float), id=str(layer)) for layer, x in PAIRS]
 MODES = [pytest.param(False, id="inference"), pytest.param(True, id="training")]
 
 
@@ -26,7 +29,10 @@ def arrays(layer, members, backend, seed=1):
 
 
 def run(layer, backend, members=None, training=False, x=X, pick=None):
-    """Output, input gradient and parameter gradients, with sum(y^2)/2 as the scalar; one lane of a stack by `pick`."""
+    """What a layer computes, with sum(y^2)/2 (and its penalty) as the scalar; one lane of a stack by `pick`.
+
+    That is the output, the gradients of the input and of the parameters, the new state and the penalty.
+    """
     params = arrays(layer, members, backend)
     step = _step(layer, 3, members, backend) if training else None
     if pick is not None:
@@ -35,7 +41,8 @@ def run(layer, backend, members=None, training=False, x=X, pick=None):
     y, cache = layer.forward(params, backend.asarray(x), xp=backend.xp, step=step)
     dx, grads = layer.backward(params, cache, y, xp=backend.xp)
     state = layer.update_state(params, cache, xp=backend.xp) if training else None
-    return y, dx, grads, state
+    penalty = layer.penalty(params, cache, xp=backend.xp) if training and layer.penalizes else None
+    return y, dx, grads, state, penalty
 
 
 def lane(tree, k):
@@ -54,27 +61,28 @@ def leaves(tree):
 
 @pytest.mark.parametrize("training", MODES)
 @pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_every_backend_gives_numpys_numbers(layer, members, training, backend, tolerance):
-    expected = run(layer, resolve("numpy", "float64"), members, training)
-    actual = run(layer, backend, members, training)
+@pytest.mark.parametrize("layer, x", CASES)
+def test_every_backend_gives_numpys_numbers(layer, x, members, training, backend, tolerance):
+    expected = run(layer, resolve("numpy", "float64"), members, training, x)
+    actual = run(layer, backend, members, training, x)
     for a, b in zip(leaves(actual), leaves(expected), strict=True):
         assert_close(a, backend.asarray(b), rtol=tolerance * 100, atol=tolerance * 10)
 
 
 @pytest.mark.parametrize("training", MODES)
 @pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("layer, x", CASES)
 @pytest.mark.parametrize("where", ["numpy", "array-api-strict:device1"])
-def test_backward_is_the_derivative_of_forward(layer, members, training, where):
-    check_gradients(layer, X, members=members, training=training, backend=where)
+def test_backward_is_the_derivative_of_forward(layer, x, members, training, where):
+    check_gradients(layer, x, members=members, training=training, backend=where)
 
 
 @pytest.mark.parametrize("training", MODES)
 @pytest.mark.parametrize("own", [False, True], ids=["shared x", "own x"])
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_lane_k_of_a_stack_is_the_lone_layer(layer, own, training, backend, tolerance):
-    x = RNG.normal(size=(3, 6, 5)) if own else X
+@pytest.mark.parametrize("layer, x", CASES)
+def test_lane_k_of_a_stack_is_the_lone_layer(layer, x, own, training, backend, tolerance):
+    if own:
+        x = RNG.normal(size=(3, 6, 5)) if x is X else np.stack([np.roll(x, k, axis=0) for k in range(3)])
     stacked = leaves(run(layer, backend, 3, training, x))
     for k in range(3):
         alone = leaves(run(layer, backend, 3, training, x[k] if own else x, pick=k))
@@ -83,14 +91,36 @@ def test_lane_k_of_a_stack_is_the_lone_layer(layer, own, training, backend, tole
             assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_a_leading_axis_of_samples_gives_each_samples_own_gradient(layer, backend, tolerance):
+@pytest.mark.parametrize("layer, x", CASES)
+def test_a_leading_axis_of_samples_gives_each_samples_own_gradient(layer, x, backend, tolerance):
     training = not any(isinstance(leaf, COUPLED) or leaf.random for _, leaf in walk(layer))
-    together = run(layer, backend, training=training, x=X[:, None, :])
-    for k in range(len(X)):
-        alone = run(layer, backend, training=training, x=X[k : k + 1])
-        for a, b in zip(leaves(together[:3]), leaves(alone[:3]), strict=True):
+    *together, _, price = run(layer, backend, training=training, x=x[:, None, ...])
+    for k in range(len(x)):
+        *alone, _, cost = run(layer, backend, training=training, x=x[k : k + 1])
+        for a, b in zip(leaves([*together, price]), leaves([*alone, cost]), strict=True):
             assert_close(a[k, ...], b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("training", MODES)
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("layer, x", CASES)
+def test_no_layer_reads_a_value(layer, x, members, training, monkeypatch):
+    backend = resolve("array-api-strict:device1", "float64")
+    params, x = arrays(layer, members, backend), backend.asarray(x)
+    step = _step(layer, 0, members, backend) if training else None
+
+    def look(self, *args, **kwargs):
+        raise AssertionError("a value was read on the host")
+
+    for name in LOOKS:
+        if hasattr(STRICT, name):
+            monkeypatch.setattr(STRICT, name, look)
+    y, cache = layer.forward(params, x, xp=backend.xp, step=step)
+    layer.backward(params, cache, y, xp=backend.xp)
+    layer.gradients(params, cache, y, xp=backend.xp)
+    if training:
+        layer.update_state(params, cache, xp=backend.xp)
+        layer.penalizes and layer.penalty(params, cache, xp=backend.xp)
 
 
 @pytest.mark.parametrize("training", MODES)
@@ -103,7 +133,7 @@ def test_batch_norm_is_pytorchs(training):
     x = torch.tensor(X, requires_grad=True)
     expected = theirs(x)
     (0.5 * expected**2).sum().backward()
-    y, dx, grads, state = run(layer, backend, training=training)
+    y, dx, grads, state, _ = run(layer, backend, training=training)
     assert_close(y, expected.detach(), rtol=1e-12, atol=1e-12)
     assert_close(dx, x.grad, rtol=1e-10, atol=1e-12)
     assert_close(grads["weight"], theirs.weight.grad, rtol=1e-10)
@@ -114,8 +144,133 @@ def test_batch_norm_is_pytorchs(training):
 
 def test_batch_norm_keeps_finite_statistics_on_a_batch_of_one_row(backend):
     layer = layers.BatchNorm(5)
-    *_, state = run(layer, backend, training=True, x=X[:1])
+    *_, state, _ = run(layer, backend, training=True, x=X[:1])
     assert all(np.isfinite(backend.to_host(array)).all() for array in state.values())
+
+
+@pytest.mark.parametrize(
+    "layer, theirs, x",
+    [
+        (layers.LayerNorm(5), "LayerNorm(5, dtype=D)", X),
+        (layers.LayerNorm(5, eps=1e-2, bias=False), "LayerNorm(5, eps=1e-2, bias=False, dtype=D)", 1e4 * X),
+        (layers.RMSNorm(5), "RMSNorm(5, dtype=D)", X),
+        (layers.RMSNorm(5), "RMSNorm(5, dtype=D)", 1e-8 * X),
+        (layers.RMSNorm(5, eps=1e-2), "RMSNorm(5, eps=1e-2, dtype=D)", X),
+        (layers.Maxout(5, 2, pieces=3), "Linear(5, 6, dtype=D)", X),
+        (layers.Embedding(4, 3, columns=2), "Embedding(4, 3, dtype=D)", np.asarray(INDICES)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layers_are_pytorchs(layer, theirs, x, dtype):
+    torch = pytest.importorskip("torch")
+    backend = resolve("torch", dtype)
+    params, near = arrays(layer, None, backend), {"float32": 1e-5, "float64": 1e-12}[dtype]
+    theirs = eval(theirs, vars(torch.nn) | {"D": backend.float})
+    transposed = isinstance(layer, layers.Maxout)
+    theirs.load_state_dict({n: v.T if n == "weight" and transposed else v for n, v in params.items()})
+    inputs = torch.tensor(x) if x.dtype.kind == "i" else backend.asarray(x).requires_grad_()
+    expected = theirs(inputs)
+    expected = expected.reshape(6, 3, 2).amax(1) if transposed else expected.reshape(6, -1)
+    (0.5 * expected**2).sum().backward()
+    y, dx, grads, *_ = run(layer, backend, x=x)
+    assert_close(y, expected.detach(), rtol=near, atol=near)
+    assert_close(dx, torch.zeros_like(dx) if inputs.grad is None else inputs.grad, rtol=near, atol=near)
+    for name, grad in grads.items():
+        wanted = getattr(theirs, name).grad
+        wanted = wanted.T if name == "weight" and transposed else wanted
+        assert_close(grad, wanted, rtol=near, atol=near * float(wanted.abs().max()))
+
+
+def test_maxout_is_the_largest_piece_and_the_first_of_equals_takes_the_gradient():
+    layer, backend = layers.Maxout(5, 3, pieces=4), resolve("numpy", "float64")
+    params, (y, _, grads, *_) = arrays(layer, None, backend), run(layer, backend)
+    pieces = zip(np.split(params["weight"], 4, axis=1), np.split(params["bias"], 4), strict=True)
+    z = np.stack([X @ weight + bias for weight, bias in pieces])
+    winner = [(i, j, z[:, i, j].argmax()) for i in range(6) for j in range(3)]
+    assert_close(y, np.asarray([z[k, i, j] for i, j, k in winner]).reshape(6, 3), rtol=1e-12)
+    slow = np.zeros((5, 12))
+    for i, j, k in winner:
+        slow[:, 3 * k + j] += X[i] * y[i, j]
+    assert_close(grads["weight"], slow, rtol=1e-12)
+    same = {"weight": np.ones((1, 3)), "bias": np.zeros(3)}
+    _, cache = layers.Maxout(1, 1, pieces=3).forward(same, np.ones((2, 1)), xp=np)
+    assert layers.Maxout(1, 1, pieces=3).gradients(same, cache, np.ones((2, 1)), xp=np)["bias"].tolist() == [2, 0, 0]
+
+
+def test_a_residual_adds_its_input_and_hands_on_state_and_random_bits():
+    inner, backend = [layers.BatchNorm(5), layers.Dropout(0.5), layers.Dense(5, 5)], resolve("numpy", "float64")
+    y, dx, grads, state, _ = run(layers.Residual(inner), backend, training=True)
+    plain = layers.Sequential(inner)
+    params, step = arrays(plain, None, backend), _step(plain, 3, None, backend)
+    through, cache = plain.forward(params, X, xp=np, step=step)
+    back, expected = plain.backward(params, cache, y, xp=np)
+    assert_close(y, X + through, rtol=1e-12)
+    assert_close(dx, y + back, rtol=1e-12)
+    for a, b in zip(leaves([grads, state]), leaves([expected, plain.update_state(params, cache, xp=np)]), strict=True):
+        assert_close(a, b, rtol=1e-12)
+
+
+def test_a_residual_must_give_the_shape_that_it_takes():
+    block = layers.Sequential([layers.Residual([layers.Dense(5, 4), layers.Dense(4, 3)])])
+    with pytest.raises(ValueError, match=r"Residual\(.*layer 0, .*must give the shape \(5,\), got \(3,\)"):
+        block.output_shape((5,))
+
+
+def test_gaussian_noise_has_its_deviation_in_training_alone():
+    backend, layer = resolve("numpy", "float64"), layers.GaussianNoise([0.0, 0.5, 2.0])
+    x = np.full((1000, 50), 3.0)
+    y, _ = layer.forward({}, x, xp=np, step=_step(layer, 0, 3, backend))
+    assert (y[0] == x).all()
+    assert np.allclose(y.mean(axis=(1, 2)), 3.0, atol=0.05)
+    assert np.allclose(y.std(axis=(1, 2)), [0.0, 0.5, 2.0], rtol=0.02)
+    assert layer.forward({}, x, xp=np)[0] is x
+
+
+def test_activity_penalty_is_the_batch_mean_and_part_of_the_objective():
+    layer, backend = layers.ActivityPenalty(l1=[0.0, 1.0], l2=[0.5, 0.0]), resolve("numpy", "float64")
+    *_, price = run(layer, backend, 2, training=True)
+    assert_close(price, np.asarray([0.25 * (X**2).sum(), np.abs(X).sum()]) / 6, rtol=1e-12)
+    assert layer.forward({}, X, xp=np)[0] is X
+    chain = [layers.Dense(5, 4), layers.Residual(layers.ActivityPenalty(0.1, 0.2)), layers.Dense(4, 1)]
+    net, y = Network(chain, dtype="float64"), X[:, :1]
+    value, grads = net.value_and_grad(X, y)
+    hidden = net.outputs(X)[1]
+    cost = (0.1 * np.abs(hidden) + 0.1 * hidden**2).sum() / 6
+    assert value == pytest.approx(net.evaluate(X, y)["loss"] + cost)
+    plain = Network([chain[0], layers.Residual(layers.Dropout(0.0)), chain[2]], dtype="float64")
+    plain.params = net.params
+    slope = X.T @ (0.1 * np.sign(hidden) + 0.2 * hidden) / 6
+    assert_close(grads[0]["weight"], plain.value_and_grad(X, y)[1][0]["weight"] + slope, rtol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_increasing_levels_never_cross(scale, backend, tolerance):
+    layer = layers.Increasing(66, 33)
+    x = np.random.default_rng(0).normal(size=(200, 66)) * scale
+    y = backend.to_host(layer.forward({}, backend.asarray(x), xp=backend.xp)[0]).reshape(200, 33, 2)
+    assert (np.diff(y, axis=1) >= 0.0).all()
+    steps = np.logaddexp(x.reshape(200, 33, 2), 0.0)
+    steps[:, 0] = x[:, :2]
+    np.testing.assert_allclose(y, np.cumsum(steps, axis=1), rtol=tolerance, atol=tolerance * scale)
+
+
+def test_pictures_go_through_a_flatten(backend):
+    net = Network([layers.Flatten((2, 3)), layers.Dense(6, 1)], backend)
+    x, y = np.asarray(PICTURES), np.arange(6.0)
+    net.fit(x, y, epochs=2, batch_size=4, validation_split=0.5)
+    assert net.predict(x).shape == (6, 1)
+    assert net.vjp(x)[1](net.predict(x))[0].shape == (6, 2, 3)
+    with pytest.raises(ValueError, match=r"expects x of shape \(n, 2, 3\)"):
+        net.predict(x.reshape(6, 6))
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dropout(0.5), layers.GaussianNoise(0.1), layers.ActivityPenalty(0.1), layers.Dense(6, 1)], ids=str
+)
+def test_samples_of_several_axes_are_to_be_flattened_first(layer):
+    with pytest.raises(ValueError, match=r"\(put Flatten\(\(2, 3\)\) before it\), got samples of shape \(2, 3\)"):
+        layers.Sequential([layer, layers.Flatten((2, 3))]).output_shape((2, 3))
 
 
 def test_dropout_drops_its_rate_and_keeps_the_mean():
@@ -138,8 +293,20 @@ def test_a_layer_that_draws_without_saying_so_is_told():
         pass
 
     step = _step(Sly(), 0, None, resolve("numpy", "float64"))
-    with pytest.raises(TypeError, match="random = True"):
+    with pytest.raises(TypeError, match=r"step\.bits must .*random = True"):
         step.bits((2, 2))
+    with pytest.raises(TypeError, match=r"step\.normal must .*random = True"):
+        step.normal((2, 2), np.float64)
+
+
+def test_a_penalty_whose_gradient_is_forgotten_is_caught():
+    class Wrong(layers.ActivityPenalty):
+        def backward(self, params, cache, dy, *, xp):
+            return dy, {}
+
+    check_gradients(Wrong(0.1), X)
+    with pytest.raises(AssertionError, match="gradient of x is off"):
+        check_gradients(Wrong(0.1), X, training=True)
 
 
 def test_standardize_fit_gives_columns_of_mean_zero_and_deviation_one(backend):
@@ -158,6 +325,12 @@ def test_standardize_fit_gives_columns_of_mean_zero_and_deviation_one(backend):
 )
 def test_standardize_leaves_a_constant_column_its_scale_whatever_rounding_says(value, dtype):
     assert layers.Standardize.fit(np.full((1000, 1), value, dtype=dtype)).scale == (1.0,)
+
+
+@pytest.mark.parametrize("layer", [*(layer for layer, _ in PAIRS), layers.Flatten((6,))], ids=str)
+def test_a_layer_shows_the_call_that_makes_it(layer):
+    names = {name: getattr(family, name) for family in (layers, activations) for name in family.__all__}
+    assert "..." in str(layer) or eval(str(layer), names) == layer
 
 
 def test_widths_that_do_not_fit_name_the_layers():
@@ -181,6 +354,27 @@ def test_widths_that_do_not_fit_name_the_layers():
         (lambda: layers.Standardize((0.0,), (0.0,)), r"scale\[0\] must be > 0"),
         (lambda: layers.Standardize((0.0, 1.0), (1.0,)), "mean has 2 features and scale 1"),
         (lambda: layers.Sequential([layers.Dense(2, 3), "relu"]), r"layers\[1\] must be a layer, got 'relu'"),
+        (lambda: layers.Residual("relu"), "layers must be a list, got 'relu'"),
+        (lambda: layers.Residual(5), "layers must be a list, got 5"),
+        (lambda: layers.LayerNorm(3, eps=-1.0), "eps must be > 0"),
+        (lambda: layers.RMSNorm(0), "features must be >= 1"),
+        (lambda: layers.RMSNorm(3, eps="auto"), "eps must be a number, got 'auto'"),
+        (lambda: layers.Flatten(()), "shape must have at least one axis"),
+        (lambda: layers.Flatten((2, 0)), r"shape\[1\] must be >= 1, got 0"),
+        (lambda: layers.Flatten(5), "shape must be a list, got 5"),
+        (lambda: layers.Embedding(0, 3), "count must be >= 1, got 0"),
+        (lambda: layers.Embedding((1 << 24) + 1, 3), r"count must be <= 16777216 .*, got 16777217"),
+        (lambda: layers.Embedding(3, 2, columns=0), "columns must be >= 1, got 0"),
+        (lambda: layers.Embedding(3, 2, weight_init="normall"), "unknown initializer 'normall'"),
+        (lambda: layers.FeatureEmbedding([]), "columns must name at least one column"),
+        (lambda: layers.FeatureEmbedding([None, 2.5]), r"columns\[1\] must be a whole number, got 2.5"),
+        (lambda: layers.FeatureEmbedding([3, None, 4], [2]), "for each of the 2 categorical columns, got 1"),
+        (lambda: layers.FeatureEmbedding([3], 0), "features must be >= 1, got 0"),
+        (lambda: layers.FeatureEmbedding([3], "wide"), "features must be a list, got 'wide'"),
+        (lambda: layers.Maxout(2, 3, pieces=0), "pieces must be >= 1, got 0"),
+        (lambda: layers.GaussianNoise(-0.1), "std must be >= 0, got -0.1"),
+        (lambda: layers.ActivityPenalty(l2=-1.0), "l2 must be >= 0, got -1"),
+        (lambda: layers.Increasing(7, 3), "features must be a multiple of count=3, got 7"),
     ],
 )
 def test_wrong_hyper_parameters_are_refused(make, message):

@@ -1,7 +1,6 @@
-"""The smaller pieces: the flat vector, schedules, initializers, erf, data sets, pictures and `python -m xpnn`."""
+"""The smaller pieces: the flat vector, erf, data sets, pictures and checks of a user's own."""
 
 import gzip
-import itertools
 
 import hypothesis
 import hypothesis.strategies as st
@@ -10,8 +9,7 @@ import pytest
 import scipy.special
 
 import xpnn
-from tests.tables import SCHEDULES
-from xpnn import initializers, plotting, schedules, special
+from xpnn import plotting, special
 from xpnn.parameters import Layout
 from xpnn.testing import assert_close, check_gradients
 
@@ -34,66 +32,6 @@ def test_the_vector_is_viewed_and_written_back_on_every_backend(backend):
     tree = layout.unflatten(vector, xp=backend.xp)
     assert_close(layout.flatten(tree, xp=backend.xp), vector)
     assert tree[1][0]["weight"].shape == (2, 3, 1)
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_schedules_start_at_their_initial_value_and_never_rise(schedule):
-    values = [schedule(step) for step in range(100)]
-    assert values[0] == 0.1
-    assert all(0 < later <= earlier for earlier, later in itertools.pairwise(values))
-
-
-def test_schedules_by_formula_and_by_member():
-    assert schedules.ExponentialDecay([1.0, 2.0], rate=0.5, steps=2)(4) == (0.25, 0.5)
-    assert schedules.InverseTimeDecay(1.0, rate=3.0, steps=10)(10) == 0.25
-    assert schedules.values("rate", schedules.Constant([1, 2]), range(2), 2) == [[1.0, 2.0]] * 2
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: schedules.ExponentialDecay(-1.0, 0.5, 1), "initial must be >= 0, got -1"),
-        (lambda: schedules.ExponentialDecay(1.0, 1.5, 1), "rate must be > 0 and <= 1, got 1.5"),
-        (lambda: schedules.InverseTimeDecay(1.0, 0.5, 0), "steps must be > 0, got 0"),
-        (
-            lambda: schedules.values("learning_rate", (0.1, 0.2), range(1), 3),
-            "one value for each of the 3 members, got 2",
-        ),
-        (lambda: schedules.values("learning_rate", (0.1, 0.2), range(1), None), "no stack of members"),
-        (
-            lambda: schedules.values("learning_rate", lambda step: -1.0, range(1), None),
-            "schedule's learning_rate must be",
-        ),
-    ],
-)
-def test_wrong_schedules_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-@pytest.mark.parametrize(
-    "name, deviation",
-    [
-        ("glorot_uniform", np.sqrt(2 / 700)),
-        ("glorot_normal", np.sqrt(2 / 700)),
-        ("he_uniform", np.sqrt(2 / 400)),
-        ("he_normal", np.sqrt(2 / 400)),
-        ("zeros", 0.0),
-        ("constant", 0.0),
-    ],
-)
-def test_initializers_have_the_published_spread(name, deviation):
-    values = initializers.get(name)(np.random.default_rng(0), (400, 300), fan_in=400, fan_out=300)
-    assert values.shape == (400, 300)
-    assert abs(values.mean()) < 5e-4
-    assert values.std() == pytest.approx(deviation, rel=0.01)
-    if "uniform" in name:
-        assert np.abs(values).max() <= deviation * np.sqrt(3)
-
-
-def test_an_initializer_may_be_a_plain_function():
-    layer = xpnn.Dense(2, 3, weight_init=lambda rng, shape, *, fan_in, fan_out: np.full(shape, fan_in))
-    assert (layer.init(np.random.default_rng(0))["weight"] == 2).all()
 
 
 def test_erf_on_every_backend(backend, tolerance):

@@ -29,17 +29,79 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         schedules,
         testing,
     )
-    from xpnn.activations import Activation, ReLU, Sigmoid, Softmax, Tanh, identity, relu, sigmoid, softmax, tanh
+    from xpnn.activations import (
+        ELU,
+        GELU,
+        SELU,
+        Activation,
+        GELUTanh,
+        HardSigmoid,
+        HardSwish,
+        LeakyReLU,
+        Mish,
+        ReLU,
+        Sigmoid,
+        SiLU,
+        Sine,
+        Softmax,
+        Softplus,
+        Tanh,
+        identity,
+        relu,
+        sigmoid,
+        softmax,
+        tanh,
+    )
     from xpnn.availability import BackendUnavailable, backends
     from xpnn.backend import Backend
     from xpnn.callbacks import Callback
     from xpnn.history import History
     from xpnn.initializers import truncated_normal
-    from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential, Standardize
-    from xpnn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy
+    from xpnn.layers import (
+        ActivityPenalty,
+        BatchNorm,
+        Dense,
+        Dropout,
+        Embedding,
+        FeatureEmbedding,
+        Flatten,
+        GaussianNoise,
+        Increasing,
+        Layer,
+        LayerNorm,
+        Maxout,
+        PReLU,
+        Residual,
+        RMSNorm,
+        Sequential,
+        Standardize,
+    )
+    from xpnn.losses import (
+        BinaryCrossEntropy,
+        Focal,
+        GaussianNLL,
+        Huber,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        Penalized,
+        Poisson,
+        Quantile,
+        SoftmaxCrossEntropy,
+    )
     from xpnn.network import Network, mlp
-    from xpnn.optimizers import SGD, Adam, Optimizer
-    from xpnn.schedules import ExponentialDecay, InverseTimeDecay, Schedule
+    from xpnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
+    from xpnn.schedules import (
+        CosineDecay,
+        ExponentialDecay,
+        InverseScaling,
+        InverseTimeDecay,
+        OneCycle,
+        Piecewise,
+        PolynomialDecay,
+        Schedule,
+        StepDecay,
+    )
     from xpnn.training import NonFiniteLoss
 
 _MODULES = (
@@ -56,17 +118,21 @@ _MODULES = (
     "testing",
 )
 _HOME = {
-    "activations": "Activation ReLU Sigmoid Softmax Tanh identity relu sigmoid softmax tanh",
+    "activations": "Activation ELU GELU GELUTanh HardSigmoid HardSwish LeakyReLU Mish ReLU SELU SiLU Sigmoid Sine "
+    "Softmax Softplus Tanh identity relu sigmoid softmax tanh",
     "availability": "BackendUnavailable backends",
     "backend": "Backend",
     "callbacks": "Callback",
-    "initializers": "truncated_normal",
-    "layers": "BatchNorm Dense Dropout Layer Sequential Standardize",
-    "losses": "BinaryCrossEntropy Loss MeanSquaredError SoftmaxCrossEntropy",
-    "network": "Network mlp",
-    "optimizers": "SGD Adam Optimizer",
-    "schedules": "ExponentialDecay InverseTimeDecay Schedule",
     "history": "History",
+    "initializers": "truncated_normal",
+    "layers": "ActivityPenalty BatchNorm Dense Dropout Embedding FeatureEmbedding Flatten GaussianNoise Increasing "
+    "Layer LayerNorm Maxout PReLU RMSNorm Residual Sequential Standardize",
+    "losses": "BinaryCrossEntropy Focal GaussianNLL Huber Loss MeanAbsoluteError MeanSquaredError Penalized Poisson "
+    "Quantile SoftmaxCrossEntropy",
+    "network": "Network mlp",
+    "optimizers": "SGD Adagrad Adam AdamW Lion NAdam Optimizer RAdam RMSprop",
+    "schedules": "CosineDecay ExponentialDecay InverseScaling InverseTimeDecay OneCycle Piecewise PolynomialDecay "
+    "Schedule StepDecay",
     "training": "NonFiniteLoss",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOME, _MODULES)

@@ -9,6 +9,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 Number = Any
@@ -33,6 +34,33 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     near = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {names[near[0]]!r}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}The names are {', '.join(sorted(table))}.")
+
+
+def named(
+    kind: str,
+    given: Any,
+    options: Mapping[str, Any],
+    table: Mapping[str, Any],
+    accepts: Callable[[Any], bool] = callable,
+    find: Callable[[str], Any] | None = None,
+) -> Any:
+    """What a family's `get` gives: the piece of that name, or of that class, with `options`; else the object itself.
+
+    `table` has the pieces by name, or what `find` finds them by; `accepts` says whether an object is of the family.
+
+    >>> named("dict", "Dict", {}, {"dict": dict})
+    {}
+    """
+    by_name = not accepts(given)
+    found = lookup(kind, given, table) if by_name else given
+    found = find(found) if by_name and find else found
+    if isinstance(found, type) or (by_name and options):
+        made = found if isinstance(found, type) else type(found)
+        known = {field.name: field.name for field in fields(made)} if options else {}
+        return made(**{lookup(f"option of {made.__name__}", name, known): value for name, value in options.items()})
+    if options:
+        raise TypeError(f"options ({', '.join(options)}) go with a name or a class of {kind}, got {given!r}")
+    return found
 
 
 AT_LEAST_ZERO = {"low": 0.0}
@@ -101,3 +129,41 @@ def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:
         return tuple(float(one) for one in value)
     check_number(name, value, **bounds)
     return float(value)
+
+
+def check_multipliers(multipliers: Any) -> dict[Any, float]:
+    """A copy of a table of factors by parameter name or layer, each at least 0: the caller's own may change later."""
+    if not isinstance(multipliers, Mapping):
+        raise TypeError(f"multipliers must be a dict of factors by parameter name or layer, got {multipliers!r}")
+    for key, factor in multipliers.items():
+        check_number(f"multipliers[{key!r}]", factor, low=0.0)
+    return dict(multipliers)
+
+
+def call_of(settings: Any) -> str:
+    """The call that makes a dataclass, without what stands at its default; many numbers are shown by their ends.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(repr=False)
+    ... class Point:
+    ...     x: Any
+    ...     y: float = 0.0
+    >>> call_of(Point((0.0, 1.0, 2.0, 3.0, 4.0))), call_of(Point(1.0, y=0.1))
+    ('Point((0, ..., 4))', 'Point(1, y=0.1)')
+    """
+    parts = []
+    for field in sorted(fields(settings), key=lambda field: bool(field.kw_only)):  # as the call takes them
+        value = getattr(settings, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if field.repr and (default is MISSING or value != default):
+            named = default is not MISSING or field.kw_only
+            parts.append(f"{field.name}={_brief(value)}" if named else _brief(value))
+    return f"{type(settings).__name__}({', '.join(parts)})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > 4 and isinstance(value[0], int | float):
+        return f"({_brief(value[0])}, ..., {_brief(value[-1])})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_brief, value))}{',' * (len(value) == 1)})"
+    return f"{value:.5g}" if isinstance(value, float) else repr(value)

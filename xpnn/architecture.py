@@ -43,7 +43,7 @@ def mlp(
     if len(widths) < 2:
         raise ValueError(f"widths must name at least the inputs and the outputs, got {widths}")
     hidden = len(widths) - 2
-    if isinstance(activation, str | Activation | type):
+    if isinstance(activation, str | Layer | type):
         chosen = [activation] * hidden
     else:
         chosen = as_list("activation", activation)
@@ -78,19 +78,19 @@ def last_layer(layer: Layer) -> Layer:
 def trunk(layer: Sequential, loss: Any) -> Sequential:
     """The layers up to what the loss takes: without the last activation where that is the loss's link.
 
-    Raises ValueError where the network ends in another probability.
+    Raises ValueError where the network ends in another activation, whose output would pass for logits.
     """
     link, ending = getattr(loss, "link", None), last_layer(layer)
-    if link is None or not isinstance(ending, Activation):
+    if link is None or not isinstance(ending, Activation) or ending == activations.identity:
         return layer
     if ending == link:
         return _without_last(layer)
-    if ending.probability:
-        raise ValueError(
-            f"loss {type(loss).__name__} takes logits or a last layer {link}, but the network ends in {ending}: "
-            "leave that layer out, or take the loss that goes with it"
-        )
-    return layer
+    if ending == activations.log_softmax and link == activations.softmax:  # logits too, of the same probabilities
+        return layer
+    raise ValueError(
+        f"loss {type(loss).__name__} takes logits or a last layer {link}, but the network ends in {ending}: "
+        "leave that layer out, or take the loss that goes with it"
+    )
 
 
 def _without_last(layer: Sequential) -> Sequential:

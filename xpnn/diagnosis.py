@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnn.batches import Batches
 from xpnn.layers import Step
-from xpnn.program import Carry, Program, StepNumbers
+from xpnn.program import Carry, Program, StepNumbers, leaves
 
 Array = Any
 
@@ -42,7 +42,7 @@ def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[St
         if not finite(array):
             where = f"layer {entry.path[0]}, {layers[entry.path[0]]}"
             return index, f"the update left values that are not finite in the {entry.name} of {where}", False
-    if not all(finite(array) for array in carry.memory):
+    if not all(finite(array) for array in leaves(carry.memory)):
         return index, "the optimizer's state overflowed, and with it every later step would be nought", False
     if not finite(carry.state):
         return index, "a layer's state, such as the running statistics of a BatchNorm, overflowed", True

@@ -35,8 +35,7 @@ def output(layer: Sequential, params: Any, x: Array, shapes: Shapes, batch_size:
 
 def usual_metrics(layer: Sequential, loss: Callable) -> tuple[str, ...]:
     """The accuracy where outputs are classes; no metric says something of every regression."""
-    classes = getattr(loss, "link", None) or getattr(loss, "targets", "float") == "classes"
-    return ("accuracy",) if classes or getattr(last_layer(layer), "probability", False) else ()
+    return () if metrics.problem(loss, last_layer(layer)) == "numbers" else ("accuracy",)
 
 
 def evaluate(
@@ -53,9 +52,7 @@ def evaluate(
     """The loss and the chosen metrics on `data`, of the members' shape, on the device."""
     found = output(trunk(layer, loss), params, data.x, shapes, batch_size, xp=xp)
     values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
-    link, ending = getattr(loss, "link", None), last_layer(layer)
     for metric in chosen:
-        needs = getattr(metric, "needs", "probabilities")  # a plain function sees what predict gives
-        prediction, target = metrics.convert(found, data.y, needs, link, ending, xp=xp)
-        values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight)
+        prediction, target, more = metrics.convert(metric, found, data.y, loss, last_layer(layer), xp=xp)
+        values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight, **more)
     return values

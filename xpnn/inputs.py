@@ -31,6 +31,7 @@ class Shapes(NamedTuple):
     output: tuple[int, ...]
     members: int | None
     first: str  # the first layer, for errors
+    categories: Mapping[int, int] = {}  # how many categories each column has that holds their indices
 
 
 def data(
@@ -88,10 +89,12 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
     """`y` on the device, fitting the rows of `x` and the kind of target that the loss declares."""
     lead = tuple(x.shape[: x.ndim - len(shapes.sample)])  # (n,), (members, n) or, for a lone network, (*any, n)
     rows, width, label = lead[-1], shapes.output[-1], getattr(loss, "__name__", type(loss).__name__)
+    classes = getattr(loss, "targets", "float") == "classes"
+    if not classes and hasattr(loss, "target_width"):
+        width = loss.target_width(width)
     y = y if backend.owns(y) else to_host(y, name)
     xp = np if isinstance(y, np.ndarray) else backend.xp
     shape = tuple(y.shape)
-    classes = getattr(loss, "targets", "float") == "classes"
     if classes and len(shape) > 1 and shape[-1] == 1 and width > 1 and shape[:-1] in ((rows,), lead):
         y, shape = xp.reshape(y, shape[:-1]), shape[:-1]  # a column of indices
     if classes and shape in ((rows,), lead):
@@ -105,9 +108,9 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
         return backend.xp.astype(backend.asarray(y, name, dtype=None), backend.xp.int32)
     if not classes and shape in ((rows,), lead) and width == 1:
         y, shape = xp.reshape(y, (*shape, 1)), (*shape, 1)
-    wanted = [(rows, *shapes.output), (*lead, *shapes.output)]
+    wanted = [(rows, width), (*lead, width)]
     if shapes.members is not None:
-        wanted.append((shapes.members, rows, *shapes.output))
+        wanted.append((shapes.members, rows, width))
     if shape not in wanted:
         kinds = (
             f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
@@ -135,6 +138,15 @@ def check_values(made: Data, loss: Any, shapes: Shapes, backend: Backend, names:
         if array is not None and xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
             where = np.argwhere(~np.isfinite(backend.to_host(array)))
             raise ValueError(f"{name} holds {len(where)} values that are NaN or infinite, the first at {_at(where[0])}")
+    for column, count in shapes.categories.items():
+        values = made.x[..., column]
+        wrong = (values < 0.0) | (values >= float(count)) | (values != xp.floor(values))
+        if bool(xp.any(wrong)):
+            first = backend.to_host(values).ravel()[backend.to_host(wrong).ravel()][0]
+            raise ValueError(
+                f"{names[0]} holds {first:g} in column {column}, which takes whole numbers from 0 to {count - 1}: "
+                f"indices of {count} categories"
+            )
     if xp.isdtype(made.y.dtype, "integral"):
         low, high, classes = int(xp.min(made.y)), int(xp.max(made.y)), shapes.output[-1]
         if low < 0 or high >= classes:

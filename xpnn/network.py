@@ -19,7 +19,7 @@ from xpnn.backend import Backend, on_device, resolve
 from xpnn.callbacks import watchers
 from xpnn.history import History
 from xpnn.inputs import Data, Shapes
-from xpnn.layers import Array, Layer, Sequential, Step
+from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
 from xpnn.parameters import merge
 from xpnn.program import Carry, Numbers, Program, Progress, initial
@@ -73,7 +73,10 @@ class Network:
         if sample is None:
             raise ValueError(f"no layer says how many features the network takes: {list(self.layer.layers)}")
         self.seeds, members = batches.member_seeds(seed, members)
-        self._shapes = Shapes(sample, self.layer.output_shape(sample), members, f"{self.layer.layers[0]}, layer 0")
+        output, first = self.layer.output_shape(sample), f"{self.layer.layers[0]}, layer 0"
+        if len(output) != 1:
+            raise ValueError(f"the network ends in samples of shape {output}: put Flatten({output}) at its end")
+        self._shapes = Shapes(sample, output, members, first, self.layer.categories)
         self.backend = resolve(backend, dtype)
         self._begin()
 
@@ -124,7 +127,7 @@ class Network:
     @property
     def params(self) -> list[Any]:
         """The parameters and state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
-        params, state, _ = self.progress.carry
+        params, state, _ = self.progress.shown
         return self._tree(Carry(self.backend.copy(params), self.backend.copy(state), None))
 
     @params.setter
@@ -135,7 +138,7 @@ class Network:
                 self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
                 for layout, vector in zip(self.layouts, carry[:2], strict=True)
             ]
-        self.progress = self.progress._replace(carry=carry._replace(params=vectors[0], state=vectors[1]))
+            self.progress = self.progress.replaced(*vectors)
 
     def _checked(self, values: Any, convert: Callable[[Any, str], Array]) -> Any:
         lead = () if self.members is None else (self.members,)
@@ -153,7 +156,7 @@ class Network:
         return self._named("bias")
 
     def _named(self, name: str) -> list[Array]:
-        found = self.layouts[0].pairs(self._tree(self.progress.carry))
+        found = self.layouts[0].pairs(self._tree(self.progress.shown))
         return [self.backend.copy(array) for entry, array in found if entry.name == name]
 
     def _tree(self, carry: Carry) -> list[Any]:
@@ -166,7 +169,7 @@ class Network:
         `batch_size` bounds how many rows are computed at once; None takes all.
         """
         x = inputs.features(x, self._shapes, self.backend, lead=True)
-        tree = self._tree(self.progress.carry)
+        tree = self._tree(self.progress.shown)
         y = evaluation.output(self.layer, tree, x, self._shapes, batch_size, xp=self.backend.xp)
         return self.backend.copy(y) if y is x else y
 
@@ -186,7 +189,7 @@ class Network:
     def outputs(self, x: Any) -> list[Array]:
         """x and then the output of every layer: the list that the tutorial calls `output`."""
         found = [self.backend.copy(inputs.features(x, self._shapes, self.backend, lead=True))]
-        for layer, params in zip(self.layers, self._tree(self.progress.carry), strict=True):
+        for layer, params in zip(self.layers, self._tree(self.progress.shown), strict=True):
             found.append(layer.forward(params, found[-1], xp=self.backend.xp)[0])
         return [found[0], *map(self.backend.copy, found[1:])]  # a Dropout's output is its input itself
 
@@ -214,7 +217,7 @@ class Network:
 
     def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
-        xp, tree = self.backend.xp, self._tree(self.progress.carry)
+        xp, tree = self.backend.xp, self._tree(self.progress.shown)
         found = evaluation.evaluate(self.layer, tree, data, loss, chosen, self._shapes, batch_size, xp=xp)
         host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
@@ -231,8 +234,7 @@ class Network:
         data, xp = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, lead=True), self.backend.xp
         now = self.progress
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
-        step = Step(numbers.layers, numbers.keys, xp)
-        value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, step, xp=xp)
+        value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, numbers, xp=xp)
         return value, self.layouts[0].unflatten(grads, xp=xp)
 
     def vjp(self, x: Any) -> tuple[Array, Callable[[Array], tuple[Array, list[Any]]]]:

@@ -132,6 +132,16 @@ def multiplier_table(layout: Layout, depth: int, multipliers: Any) -> list[float
     return [f for f, entry in zip(factors, layout.entries, strict=True) for _ in range(entry.stop - entry.start)]
 
 
+def weight_table(layout: Layout) -> list[float]:
+    """1 for each element of the flat vector that belongs to a weight, an array of two axes or more, 0 for the others.
+
+    >>> import numpy as np
+    >>> weight_table(Layout({"weight": np.zeros((1, 2)), "bias": np.zeros(2)}))
+    [1.0, 1.0, 0.0, 0.0]
+    """
+    return [float(len(entry.shape) > 1) for entry in layout.entries for _ in range(entry.stop - entry.start)]
+
+
 def checked(values: Any, template: Tree, shapes: dict[str, tuple[int, ...]], convert: Any, path: tuple = ()) -> Tree:
     """`values` as a tree of the nesting, names and shapes wanted; a difference is a ValueError that names the place.
 

@@ -29,17 +29,29 @@ def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 4.0)) -> Any:
 def plot_activation(activation: Any, span: float = 5.0, ax: Any = None) -> Any:
     """An activation, by name or as an object, and its derivative over [-span, span].
 
+    One that looks at all inputs of a row, like softmax, is shown as the first output of the two inputs (x, 0); PReLU
+    with the slope that it begins with.
+
     >>> plot_activation("relu").get_title()
     'relu'
     """
     ax, function = _axes(ax), activations.get(activation)
     x = np.linspace(-span, span, 501)
+    y, slope = _curve(function, x)
     ax.axhline(0.0, color="0.7", linewidth=0.8)
-    ax.plot(x, function(x), color=COLOURS[0], label="value")
-    ax.plot(x, function.derivative(x), color=COLOURS[1], linestyle="--", label="derivative")
-    ax.set(xlabel="x", title=type(function).__name__.lower())
+    ax.plot(x, y, color=COLOURS[0], label="value")
+    ax.plot(x, slope, color=COLOURS[1], linestyle="--", label="derivative")
+    ax.set(xlabel="x", title=activation if isinstance(activation, str) else type(function).__name__.lower())
     ax.legend(frameon=False)
     return ax
+
+
+def _curve(function: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first output of `function` of rows (x, 0), and its derivative by x."""
+    rows, params = np.stack([x, np.zeros_like(x)], axis=-1), function.init(None)
+    y, cache = function.forward(params, rows, xp=np)
+    slope, _ = function.backward(params, cache, np.asarray([[1.0, 0.0]]) * np.ones_like(rows), xp=np)
+    return y[:, 0], slope[:, 0]
 
 
 def plot_history(history: Any, names: tuple[str, ...] | None = None, ax: Any = None) -> Any:

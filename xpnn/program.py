@@ -19,7 +19,7 @@ from xpnn.batches import INITIAL, generator, step_keys
 from xpnn.inputs import Data
 from xpnn.layers import Layer, Sequential, Step, map_layers, walk
 from xpnn.optimizers import Optimizer
-from xpnn.parameters import Layout, merge, multiplier_table
+from xpnn.parameters import Layout, merge, multiplier_table, weight_table
 
 Array = Any
 
@@ -48,21 +48,26 @@ class Program:
         return merge(tree, self.state.unflatten(state, xp=xp)) if self.state.size else tree
 
     def value_and_grad(
-        self, params: Array, state: Array, batch: Data, step: Step | None, *, xp: Any
+        self, params: Array, state: Array, batch: Data, numbers: StepNumbers, *, xp: Any
     ) -> tuple[Array, Array, Array]:
-        """The loss, its gradient in the layout of `params`, and the layers' state after the pass."""
+        """The objective, its gradient in the layout of `params`, and the layers' state after the pass."""
         tree = self.tree(params, state, xp=xp)
+        step = Step(numbers.layers, numbers.keys, xp)
         prediction, cache = self.layer.forward(tree, batch.x, xp=xp, step=step)
         value, dy = self.loss(prediction, batch.y, xp=xp, weight=batch.weight)
         grads = self.learned.flatten(self.layer.gradients(tree, cache, dy, xp=xp), xp=xp)
-        if self.state.size and step is not None:
+        if self.layer.penalizes:
+            value = value + self.layer.penalty(tree, cache, xp=xp)
+        if numbers.penalty:
+            cost, slope = self.loss.penalty(params, numbers.penalty, xp=xp)  # type: ignore[attr-defined]
+            value, grads = value + cost, grads + slope
+        if self.state.size:
             state = self.state.flatten(self.layer.update_state(tree, cache, xp=xp), xp=xp)
         return value, grads, state
 
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, *, xp: Any) -> tuple[Carry, Array]:
-        """One update: the loss before it, and what it changed."""
-        step = Step(numbers.layers, numbers.keys, xp)
-        value, grads, state = self.value_and_grad(carry.params, carry.state, batch, step, xp=xp)
+        """One update: the objective before it, and what it changed."""
+        value, grads, state = self.value_and_grad(carry.params, carry.state, batch, numbers, xp=xp)
         params, memory = self.optimizer.update(carry.params, grads, carry.memory, numbers.optimizer, xp=xp)  # type: ignore
         return Carry(params, state, memory), value
 
@@ -81,14 +86,41 @@ class Progress(NamedTuple):
         """Where training goes on from: with the optimizer's state, or with a new one for another optimizer."""
         carry, first = self.carry, self.first
         if carry.memory is None or optimizer != self.optimizer:
-            carry, first = carry._replace(memory=optimizer.init(carry.params, xp=xp)), self.step
+            carry, first = self.shown._replace(memory=optimizer.init(self.shown.params, xp=xp)), self.step
         return self._replace(carry=carry, loss=loss, optimizer=optimizer, first=first)
+
+    @property
+    def shown(self) -> Carry:
+        """What the network shows and predicts with: the average of its parameters where the optimizer keeps one."""
+        params, _, memory = self.carry
+        return self.carry if memory is None else self.carry._replace(params=self.optimizer.shown(params, memory))  # type: ignore
+
+    def replaced(self, params: Array, state: Array) -> Progress:
+        """The same with other parameters and layer state, from which an average of parameters starts anew."""
+        memory = self.carry.memory
+        memory = memory if memory is None else self.optimizer.restarted(params, memory)  # type: ignore[union-attr]
+        return self._replace(carry=Carry(params, state, memory))
 
     def map(self, function: Callable[[Array], Array]) -> Progress:
         """The same with every array replaced by `function` of it: copied, or moved elsewhere."""
-        memory = self.carry.memory
-        memory = type(memory)(*map(function, memory)) if memory else memory
-        return self._replace(carry=Carry(function(self.carry.params), function(self.carry.state), memory))
+        return self._replace(carry=map_arrays(function, self.carry))
+
+
+def map_arrays(function: Callable[[Array], Any], tree: Any) -> Any:
+    """A NamedTuple of arrays, of NamedTuples or of nothing, with every array replaced by `function` of it."""
+    if tree is None:
+        return None
+    if isinstance(tree, tuple):
+        parts = [map_arrays(function, part) for part in tree]
+        return type(tree)(*parts) if parts else tree
+    return function(tree)
+
+
+def leaves(tree: Any) -> list[Array]:
+    """Every array of such a NamedTuple."""
+    found: list[Array] = []
+    map_arrays(found.append, tree)
+    return found
 
 
 class StepNumbers(NamedTuple):
@@ -97,6 +129,7 @@ class StepNumbers(NamedTuple):
     optimizer: dict[str, Array]  # of shape (*members, 1); the multiplier (n_params,) is folded into learning_rate
     layers: Any  # by layer, of shape (*members, 1, 1)
     keys: Any  # by layer, int32 of shape (*members, 2)
+    penalty: dict[str, Array]  # of shape (*members, n_params): what each parameter costs
 
 
 class Numbers:
@@ -108,14 +141,19 @@ class Numbers:
 
     def __init__(self, program: Program, seeds: Sequence[int], members: int | None, backend: Backend):
         self.program, self.seeds, self.members, self.backend = program, seeds, members, backend
-        factors = multiplier_table(
-            program.learned, len(program.layer.layers), getattr(program.optimizer, "multipliers", {})
-        )
+        learned, depth = program.learned, len(program.layer.layers)
+        self._optimizer = optimizers.number_fields(program.optimizer)  # type: ignore[arg-type]
+        factors = multiplier_table(learned, depth, getattr(program.optimizer, "multipliers", {}))
         self._multiplier = None if factors is None else backend.asarray(factors)
+        self._penalty = getattr(program.loss, "present", {})
+        if self._penalty:
+            factors = multiplier_table(learned, depth, program.loss.multipliers)  # type: ignore[attr-defined]
+            factors = np.ones(learned.size) if factors is None else np.asarray(factors)
+            self._priced = backend.asarray(factors * weight_table(learned))
         self._fixed: dict[Any, Array] = {}
         self._still = None
         rows = self.epoch(0, range(1), 0)
-        moving = any(callable(value) for value in optimizers.number_fields(program.optimizer).values())  # type: ignore
+        moving = any(callable(value) for value in (*self._optimizer.values(), *self._penalty.values()))
         for _, layer in walk(program.layer):
             moving = moving or layer.random or any(callable(getattr(layer, name)) for name in layer.tunable)
         self._still = None if moving else rows
@@ -127,7 +165,11 @@ class Numbers:
         since = range(steps.start - first, steps.stop - first)
         optimizer = {
             name: self._rows(name, value, since, (1,), bounds_of(self.program.optimizer.numbers, name))  # type: ignore
-            for name, value in optimizers.number_fields(self.program.optimizer).items()  # type: ignore[arg-type]
+            for name, value in self._optimizer.items()
+        }
+        penalty = {
+            name: self._rows(("penalty", name), value, since, (1,), self.program.loss.numbers[name])  # type: ignore
+            for name, value in self._penalty.items()
         }
         layers = map_layers(
             lambda path, layer: {
@@ -139,9 +181,11 @@ class Numbers:
         keys = step_keys(self.program.layer, self.seeds, number, steps, self.members is not None, self.backend)
         rows = []
         for i in range(len(steps)):
-            row = StepNumbers(pick(optimizer, i), pick(layers, i), pick(keys, i))
+            prices = {name: row * self._priced for name, row in pick(penalty, i).items()}
+            row = StepNumbers(pick(optimizer, i), pick(layers, i), pick(keys, i), prices)
             if self._multiplier is not None:
                 row.optimizer["learning_rate"] = row.optimizer["learning_rate"] * self._multiplier
+                row.optimizer["multiplier"] = self._multiplier
             rows.append(row)
         return rows
 

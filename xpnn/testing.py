@@ -50,13 +50,14 @@ def check_gradients(
     """Raise an AssertionError unless a layer's `backward` is the derivative of its `forward`, in float64.
 
     The layer is given parameters drawn from a normal distribution (zero biases would put many units on a kink) and the
-    scalar sum(y * r) with random r is differentiated by central differences in every element of x and of every
-    learned parameter. Differences are measured relative to the gradient's norm.
+    scalar sum(y * r) with random r, plus in training the layer's penalty where it has one, is differentiated by central
+    differences in every element of x and of every learned parameter. Columns of x that hold category indices are not
+    moved: their gradient must be zero. Differences are measured relative to the gradient's norm.
 
     Parameters
     ----------
     layer : the layer, or a Sequential of several.
-    x : (batch, features), away from kinks by 1e-4 at least.
+    x : (batch, features), or (batch, *shape) for the layer's `input_shape`; away from kinks by 1e-4 at least.
     backend : where to compute; float64 must exist there.
     training : check the training mode (a fixed mask of random bits, the batch's own statistics).
     members : stack so many layers with parameters of their own.
@@ -78,17 +79,24 @@ def check_gradients(
         return tree, *layer.forward(tree, backend.asarray(x), xp=xp, step=step)
 
     tree, y, cache = forward(params, x)
-    direction = rng.normal(size=tuple(y.shape))
-    dx, grads = layer.backward(tree, cache, backend.asarray(direction), xp=xp)
-    if tuple(y.shape) != tuple(dx.shape)[:-1] + layer.output_shape(x.shape[-1:]):
+    promised = (len(x), *layer.output_shape(x.shape[1:]))
+    if tuple(y.shape)[-len(promised) :] != promised:
         raise AssertionError(f"{layer}: output of shape {tuple(y.shape)} is not what output_shape promises")
+    # As in a stack, where the gradient that arrives is each member's own even if all see the same output.
+    direction = rng.normal(size=y.shape if members is None else (members, *promised))
+    dx, grads = layer.backward(tree, cache, backend.asarray(direction), xp=xp)
 
     def scalar(flat: np.ndarray, x: np.ndarray) -> float:
-        return float(np.sum(to_host(forward(flat, x)[1]) * direction))
+        tree, y, cache = forward(flat, x)
+        penalty = to_host(layer.penalty(tree, cache, xp=xp)) if training and layer.penalizes else 0.0
+        return float(np.sum(to_host(y) * direction) + np.sum(penalty))
 
     found = to_host(dx)
     found = found if found.shape == x.shape else found.sum(axis=0)  # x shared by the members: their gradients add up
-    _compare(found, _numerical(lambda moved: scalar(params, moved), x), rtol, f"{layer}: gradient of x")
+    smooth = np.ones(x.shape, dtype=bool)
+    smooth[..., list(layer.categories)] = False
+    numerical = _numerical(lambda moved: scalar(params, moved), x, where=smooth)
+    _compare(found, numerical, rtol, f"{layer}: gradient of x")
     if learned.size:
         flat = to_host(learned.flatten(grads, xp=xp))
         numerical = _numerical(lambda moved: scalar(moved, x), params)
@@ -139,10 +147,12 @@ def _step(layer: Layer, seed: int, members: int | None, backend: Backend) -> Ste
     return Step(map_layers(numbers, layer), pick(keys, 0), backend.xp)
 
 
-def _numerical(function: Callable[[np.ndarray], float], at: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Central differences in every element, of error O(step^2)."""
+def _numerical(
+    function: Callable[[np.ndarray], float], at: np.ndarray, step: float = 1e-5, *, where: Any = True
+) -> np.ndarray:
+    """Central differences in every element, or in those of a mask and else 0; of error O(step^2)."""
     gradient = np.zeros(at.shape)
-    for index in np.ndindex(*at.shape):
+    for index in map(tuple, np.argwhere(np.broadcast_to(where, at.shape))):
         moved = at.copy()
         moved[index] = at[index] + step
         above = function(moved)

@@ -14,7 +14,7 @@ from xpnn.batches import Batches
 from xpnn.callbacks import Callback
 from xpnn.diagnosis import explain_non_finite
 from xpnn.history import History
-from xpnn.program import Carry, Numbers, Program, StepNumbers
+from xpnn.program import Carry, Numbers, Program, StepNumbers, leaves
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -51,7 +51,7 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
     # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
     # was updated, which are finite only where all of it is.
     updated = carry[:2] if program.state.size else carry[:1]
-    sums = [xp.sum(array, axis=-1) for array in (*updated, *carry.memory)]
+    sums = [xp.sum(array, axis=-1) for array in (*updated, *leaves(carry.memory))]
     host = backend.to_host(xp.stack([*values, *sums]))
     losses, finite = host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
     if len(losses) == 1:

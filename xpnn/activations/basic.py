@@ -105,8 +105,37 @@ class Softmax(Activation):
         return y * (dy - xp.sum(dy * y, axis=-1, keepdims=True)), {}
 
 
+@dataclass(frozen=True)
+class LogSoftmax(Activation):
+    """y_i = x_i - log(sum_j exp(x_j)) over the last axis, the logarithm of softmax; the largest x is taken off first.
+
+    dy_i/dx_j = 1[i = j] - exp(y_j), so that dL/dx = dy - exp(y) sum_j dy_j. `log_softmax.derivative(x)` is that matrix,
+    of shape (*x.shape, n). The outputs are logits too, of the same probabilities: before the softmax cross-entropy
+    this layer changes nothing but what `predict` gives.
+
+    >>> log_softmax([[0.0, 0.0, 1000.0]])
+    array([[-1000., -1000.,     0.]])
+    >>> log_softmax.derivative([0.0, 0.0])
+    array([[ 0.5, -0.5],
+           [-0.5,  0.5]])
+    """
+
+    def value(self, x, *, xp):
+        shifted = x - xp.max(x, axis=-1, keepdims=True)
+        y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+        return y, y
+
+    def slope(self, y, *, xp):
+        one = xp.eye(y.shape[-1], dtype=y.dtype, device=getattr(y, "device", None))
+        return one - xp.expand_dims(xp.exp(y), axis=-2)
+
+    def backward(self, params, y, dy, *, xp):
+        return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True), {}
+
+
 identity = Identity()
 sigmoid = Sigmoid()
 tanh = Tanh()
 relu = ReLU()
 softmax = Softmax()
+log_softmax = LogSoftmax()

@@ -8,10 +8,11 @@ costs nothing: x (*members, batch, in_features), weight (*members, in_features, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from xpnn import random
+from xpnn._arguments import call_of
 
 Array = Any
 Tree = Any
@@ -35,9 +36,16 @@ class Step(NamedTuple):
 
     def bits(self, shape: tuple[int, ...]) -> Array:
         """Random int32 in [0, 2^31) of shape (*members, *shape); a layer that asks declares `random = True`."""
+        return random.bits(self._own_key("bits"), shape, xp=self.xp)
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Standard normal numbers of shape (*members, *shape); a layer that asks declares `random = True`."""
+        return random.normal(self._own_key("normal"), shape, dtype, xp=self.xp)
+
+    def _own_key(self, asked: str) -> Array:
         if self.key is None:
-            raise TypeError("a layer that calls step.bits must declare the class attribute `random = True`")
-        return random.bits(self.key, shape, xp=self.xp)
+            raise TypeError(f"a layer that calls step.{asked} must declare the class attribute `random = True`")
+        return self.key
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,15 @@ class Layer:
 
     Class attributes: `tunable` names the fields that a schedule may change (they arrive in `step.hyper`), with the
     bounds of each (`{"rate": {"low": 0.0}}`) or as a plain tuple; `random`
-    says that `forward` calls `step.bits`; `learns = False` says that there are no learned parameters, which lets
-    training stop the backward pass before such a layer where nothing below it learns.
+    says that `forward` calls `step.bits` or `step.normal`; `learns = False` says that there are no learned parameters,
+    which lets training stop the backward pass before such a layer where nothing below it learns; `penalizes` says that
+    `penalty` is part of what training makes small.
     """
 
     tunable: ClassVar[Mapping[str, Any] | tuple[str, ...]] = ()
     random: ClassVar[bool] = False
     learns: ClassVar[bool] = True
+    penalizes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -69,6 +79,11 @@ class Layer:
         """The shape of one sample that the layer takes, or None where any will do."""
         return None
 
+    @property
+    def categories(self) -> Mapping[int, int]:
+        """How many categories each column of the input has that holds their indices, by the column's number."""
+        return {}
+
     def init(self, rng: Any) -> Tree:
         """Initial learned parameters, host arrays by name, from a NumPy Generator."""
         return {}
@@ -81,7 +96,8 @@ class Layer:
         """The shape of one sample after the layer; raises ValueError where the layer cannot take `shape`."""
         wanted = self.input_shape
         if wanted is not None and tuple(shape) != wanted:
-            raise ValueError(f"expects {_count(wanted)}, got {_count(shape)}")
+            hint = _flatten_first(shape) if len(wanted) == 1 else ""
+            raise ValueError(f"expects {_count(wanted)}{hint}, got {_count(shape)}")
         return shape
 
     def forward(self, params: Tree, x: Array, *, xp: Any, step: Step | None = None) -> tuple[Array, Any]:
@@ -103,18 +119,16 @@ class Layer:
         """The state after a training step, with the names of `init_state`."""
         return {name: params[name] for name in self.init_state()}
 
+    def penalty(self, params: Tree, cache: Any, *, xp: Any) -> Array:
+        """What the layer adds to the objective of a training step, of the members' shape, where it `penalizes`.
+
+        Its gradient is part of what `backward` gives.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no penalty")
+
     def __repr__(self) -> str:
         """The call that makes the layer, without what stands at its default."""
-        parts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not field.repr:
-                continue
-            if field.default is MISSING:
-                parts.append(_brief(value))
-            elif value != field.default:
-                parts.append(f"{field.name}={_brief(value)}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return call_of(self)
 
 
 def walk(layer: Layer, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Layer]]:
@@ -132,13 +146,22 @@ def map_layers(function: Any, layer: Layer, path: tuple[int, ...] = ()) -> Any:
     return [map_layers(function, child, (*path, index)) for index, child in enumerate(layer.children)]
 
 
+def one_axis(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape`, refused where a sample has several axes: for layers to which the last two axes are batch and features.
+
+    >>> one_axis((2, 3))
+    Traceback (most recent call last):
+        ...
+    ValueError: expects samples of one axis (put Flatten((2, 3)) before it), got samples of shape (2, 3)
+    """
+    if len(shape) != 1:
+        raise ValueError(f"expects samples of one axis{_flatten_first(shape)}, got {_count(shape)}")
+    return shape
+
+
+def _flatten_first(shape: tuple[int, ...]) -> str:
+    return f" (put Flatten({tuple(shape)}) before it)" if len(shape) > 1 else ""
+
+
 def _count(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} features" if len(shape) == 1 else f"samples of shape {tuple(shape)}"
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, tuple) and len(value) > 4 and not isinstance(value[0], Layer):
-        return f"({_brief(value[0])}, ..., {_brief(value[-1])})"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_brief, value))})"
-    return f"{value:.5g}" if isinstance(value, float) else repr(value)

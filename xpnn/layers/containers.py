@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from xpnn._arguments import as_list
 from xpnn.layers.base import Layer
 
 
 @dataclass(frozen=True)
-class Sequential(Layer):
-    """The composition y = f_n(... f_2(f_1(x))); backward is the chain rule, from the last layer to the first.
+class Container(Layer):
+    """What all containers share, a user's own too: each of the `children` is asked in turn.
 
-    Its params are a list with an entry for each layer. Every contained layer learns, carries state and draws random
-    bits as if it stood alone.
-
-    >>> import numpy as np
-    >>> from xpnn.layers import Dense, Dropout
-    >>> block = Sequential([Dense(2, 3), Dropout(0.1), Dense(3, 1)])
-    >>> params = block.init(np.random.default_rng(0))
-    >>> [sorted(layer) for layer in params]
-    [['bias', 'weight'], [], ['bias', 'weight']]
-    >>> block.output_shape((2,))
-    (1,)
+    Subclasses write `children`, `output_shape`, `forward` and `backward`. The cache that `forward` gives is a list with
+    an entry for each child.
     """
+
+    @property
+    def learns(self):  # type: ignore[override]
+        return any(layer.learns for layer in self.children)
+
+    @property
+    def penalizes(self):  # type: ignore[override]
+        return any(layer.penalizes for layer in self.children)
+
+    def init(self, rng):
+        return [layer.init(rng) for layer in self.children]
+
+    def init_state(self):
+        return [layer.init_state() for layer in self.children]
+
+    def update_state(self, params, caches, *, xp):
+        return [layer.update_state(params[index], caches[index], xp=xp) for index, layer in enumerate(self.children)]
+
+    def penalty(self, params, caches, *, xp):
+        children = enumerate(self.children)
+        return sum(layer.penalty(params[i], caches[i], xp=xp) for i, layer in children if layer.penalizes)
+
+
+@dataclass(frozen=True)
+class Chain(Container):
+    """The composition f_n(... f_2(f_1(x))) of layers in order, of which the containers below make theirs."""
 
     layers: tuple[Layer, ...]
 
     def __post_init__(self):
-        if not isinstance(self.layers, Iterable):
-            raise TypeError(f"layers must be a sequence of layers, got {self.layers!r}")
-        object.__setattr__(self, "layers", tuple(self.layers))
+        layers = [self.layers] if isinstance(self.layers, Layer) else as_list("layers", self.layers)
+        object.__setattr__(self, "layers", tuple(layers))
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{index}] must be a layer, got {layer!r}")
@@ -40,12 +56,12 @@ class Sequential(Layer):
         return self.layers
 
     @property
-    def learns(self):  # type: ignore[override]
-        return any(layer.learns for layer in self.layers)
-
-    @property
     def input_shape(self):
         return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
+
+    @property
+    def categories(self):
+        return self.layers[0].categories if self.layers else {}
 
     def output_shape(self, shape):
         for index, layer in enumerate(self.layers):
@@ -55,12 +71,6 @@ class Sequential(Layer):
                 before = f" from {self.layers[index - 1]}, layer {index - 1}" if index else ""
                 raise ValueError(f"{layer}, layer {index}, {error}{before}") from None
         return shape
-
-    def init(self, rng):
-        return [layer.init(rng) for layer in self.layers]
-
-    def init_state(self):
-        return [layer.init_state() for layer in self.layers]
 
     def forward(self, params, x, *, xp, step=None):
         caches = []
@@ -88,5 +98,61 @@ class Sequential(Layer):
             dy, grads[index] = self.layers[index].backward(params[index], caches[index], dy, xp=xp)
         return dy, grads
 
-    def update_state(self, params, caches, *, xp):
-        return [layer.update_state(params[index], caches[index], xp=xp) for index, layer in enumerate(self.layers)]
+
+@dataclass(frozen=True)
+class Sequential(Chain):
+    """The composition y = f_n(... f_2(f_1(x))); backward is the chain rule, from the last layer to the first.
+
+    Its params are a list with an entry for each layer. Every contained layer learns, carries state and draws random
+    bits as if it stood alone.
+
+    >>> import numpy as np
+    >>> from xpnn.layers import Dense, Dropout
+    >>> block = Sequential([Dense(2, 3), Dropout(0.1), Dense(3, 1)])
+    >>> params = block.init(np.random.default_rng(0))
+    >>> [sorted(layer) for layer in params]
+    [['bias', 'weight'], [], ['bias', 'weight']]
+    >>> block.output_shape((2,))
+    (1,)
+    """
+
+
+@dataclass(frozen=True)
+class Residual(Chain):
+    """y = x + f(x), with f the composition of `layers`: what they learn is the difference to their input.
+
+    Backward: dL/dx = dy + the gradient that f gives, so that a deep stack of such blocks passes dy on whole.
+
+    Parameters
+    ----------
+    layers : one layer or a list of them, as in Sequential; f gives back the shape that it takes.
+
+    He, Zhang, Ren and Sun (2016), "Deep residual learning for image recognition".
+
+    >>> import numpy as np
+    >>> from xpnn.layers import Dense
+    >>> block = Residual(Dense(2, 2, weight_init="zeros"))
+    >>> params = block.init(np.random.default_rng(0))
+    >>> y, cache = block.forward(params, np.asarray([[1.0, 2.0]]), xp=np)
+    >>> y
+    array([[1., 2.]])
+    >>> block.backward(params, cache, np.ones((1, 2)), xp=np)[0]
+    array([[1., 1.]])
+    """
+
+    def output_shape(self, shape):
+        inner = super().output_shape(shape)
+        if tuple(inner) != tuple(shape):
+            raise ValueError(
+                f"adds what its layers give to what they take, so they must give the shape {tuple(shape)}, "
+                f"got {tuple(inner)}"
+            )
+        return shape
+
+    def forward(self, params, x, *, xp, step=None):
+        y, caches = super().forward(params, x, xp=xp, step=step)
+        return x + y, caches
+
+    def backward(self, params, caches, dy, *, xp):
+        dx, grads = super().backward(params, caches, dy, xp=xp)
+        return dy + dx, grads

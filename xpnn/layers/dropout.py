@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xpnn._arguments import BELOW_ONE, Number, hyper_parameter
-from xpnn.layers.base import Layer
+from xpnn.layers.base import Layer, one_axis
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Dropout(Layer):
 
     def __post_init__(self):
         object.__setattr__(self, "rate", hyper_parameter("rate", self.rate, **BELOW_ONE))
+
+    def output_shape(self, shape):
+        return one_axis(shape)
 
     def forward(self, params, x, *, xp, step=None):
         if step is None:

@@ -1,4 +1,4 @@
-"""Layers that put features on a common scale: by the batch (learned), or by fixed numbers (Standardize)."""
+"""Layers that put features on a common scale: by the batch, by each sample, or by fixed numbers (Standardize)."""
 
 from __future__ import annotations
 
@@ -95,6 +95,117 @@ class BatchNorm(Layer):
             "running_mean": old * params["running_mean"] + self.momentum * xp.squeeze(mean, axis=-2),
             "running_var": old * params["running_var"] + self.momentum * xp.squeeze(unbiased, axis=-2),
         }
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """y = weight * (x - mu) / sqrt(var + eps) + bias, with mu and var the mean and variance of each sample's features.
+
+    The variance is biased (divided by the number of features). Training and inference are the same.
+
+    Backward, with xhat the normalized input, s = 1 / sqrt(var + eps), g = weight * dy and means over the features:
+
+        dL/dweight = sum(dy * xhat),  dL/dbias = sum(dy),  dL/dx = s * (g - mean(g) - xhat * mean(g * xhat))
+
+    Parameters
+    ----------
+    features : width of the input.
+    eps : added to the variance.
+    bias : whether the bias is there.
+
+    Ba, Kiros and Hinton (2016), "Layer normalization"; constants as in PyTorch's LayerNorm.
+
+    >>> import numpy as np
+    >>> layer = LayerNorm(3)
+    >>> layer.forward(layer.init(None), np.asarray([[1.0, 2.0, 3.0]]), xp=np)[0].round(3)
+    array([[-1.225,  0.   ,  1.225]])
+    """
+
+    features: int
+    eps: float = 1e-5
+    bias: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "features", check_count("features", self.features))
+        check_number("eps", self.eps, low=0.0, open_low=True)
+
+    @property
+    def input_shape(self):
+        return (self.features,)
+
+    def init(self, rng):
+        params = {"weight": initializers.Constant(1.0)(rng, (self.features,))}
+        return params | ({"bias": initializers.Zeros()(rng, (self.features,))} if self.bias else {})
+
+    def forward(self, params, x, *, xp, step=None):
+        centred = x - xp.mean(x, axis=-1, keepdims=True)
+        var = xp.mean(centred * centred, axis=-1, keepdims=True)  # (*members, batch, 1)
+        inverse_std = 1.0 / xp.sqrt(var + self.eps)
+        normal = centred * inverse_std
+        y = params["weight"][..., None, :] * normal
+        return (y + params["bias"][..., None, :] if self.bias else y), (normal, inverse_std)
+
+    def backward(self, params, cache, dy, *, xp):
+        normal, inverse_std = cache
+        g = params["weight"][..., None, :] * dy
+        dx = g - xp.mean(g, axis=-1, keepdims=True) - normal * xp.mean(g * normal, axis=-1, keepdims=True)
+        return inverse_std * dx, self.gradients(params, cache, dy, xp=xp)
+
+    def gradients(self, params, cache, dy, *, xp):
+        grads = {"weight": xp.sum(dy * cache[0], axis=-2)}  # (*members, features)
+        return grads | ({"bias": xp.sum(dy, axis=-2)} if self.bias else {})
+
+
+@dataclass(frozen=True)
+class RMSNorm(Layer):
+    """y = weight * x / sqrt(mean(x^2) + eps), with the mean over each sample's features: LayerNorm without centring.
+
+    Backward, with xhat the normalized input, s = 1 / sqrt(mean(x^2) + eps), g = weight * dy, means over the features:
+
+        dL/dweight = sum(dy * xhat),  dL/dx = s * (g - xhat * mean(g * xhat))
+
+    Parameters
+    ----------
+    features : width of the input.
+    eps : added to the mean square; None is the machine epsilon of x.
+
+    Zhang and Sennrich (2019), "Root mean square layer normalization"; constants as in PyTorch's RMSNorm.
+
+    >>> import numpy as np
+    >>> layer = RMSNorm(2)
+    >>> layer.forward(layer.init(None), np.asarray([[3.0, 4.0]]), xp=np)[0].round(3)
+    array([[0.849, 1.131]])
+    """
+
+    features: int
+    eps: float | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "features", check_count("features", self.features))
+        if self.eps is not None:
+            check_number("eps", self.eps, low=0.0, open_low=True)
+
+    @property
+    def input_shape(self):
+        return (self.features,)
+
+    def init(self, rng):
+        return {"weight": initializers.Constant(1.0)(rng, (self.features,))}
+
+    def forward(self, params, x, *, xp, step=None):
+        eps = float(xp.finfo(x.dtype).eps) if self.eps is None else self.eps  # a NumPy scalar in some libraries
+        inverse_rms = 1.0 / xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + eps)  # (*members, batch, 1)
+        normal = x * inverse_rms
+        return params["weight"][..., None, :] * normal, (normal, inverse_rms)
+
+    def backward(self, params, cache, dy, *, xp):
+        normal, inverse_rms = cache
+        g = params["weight"][..., None, :] * dy
+        dx = inverse_rms * (g - normal * xp.mean(g * normal, axis=-1, keepdims=True))
+        return dx, self.gradients(params, cache, dy, xp=xp)
+
+    def gradients(self, params, cache, dy, *, xp):
+        return {"weight": xp.sum(dy * cache[0], axis=-2)}  # (*members, features)
 
 
 @dataclass(frozen=True)

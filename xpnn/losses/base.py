@@ -25,13 +25,15 @@ class Loss:
 
     It gives the terms whose mean is the loss, (*members, batch, outputs) or (*members, batch, 1), and the gradient of
     each row's mean with respect to the prediction, (*members, batch, outputs). `targets` is "float" (target of the
-    prediction's shape) or "classes" (class indices (*, batch) of an integer type, or class probabilities
-    (*, batch, outputs) of the prediction's type). `target_range` bounds a floating-point target's values.
+    prediction's shape, or of the width that `target_width` says) or "classes" (class indices (*, batch) of an integer
+    type, or class probabilities (*, batch, outputs) of the prediction's type). `target_range` bounds a floating-point
+    target's values; `threshold` is where a score without a link says yes.
     """
 
     link: ClassVar[Activation | None] = None
     targets: ClassVar[str] = "float"
     target_range: ClassVar[tuple[float, float] | None] = None
+    threshold: ClassVar[float | None] = None
 
     def __call__(
         self, prediction: Array, target: Array, *, xp: Any = None, weight: Array | None = None
@@ -53,13 +55,22 @@ class Loss:
     def terms(self, prediction: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
         raise NotImplementedError(f"{type(self).__name__} does not say what an error costs")
 
+    def target_width(self, outputs: int) -> int:
+        """How many targets a row has for so many outputs; raises ValueError where they do not go together."""
+        return outputs
+
+    def point(self, prediction: Array, *, xp: Any) -> Array:
+        """The one number that is forecast for each target, (*members, batch, targets)."""
+        return prediction if self.link is None else self.link.value(prediction, xp=xp)[0]
+
     def check_shapes(self, prediction: Array, target: Array, weight: Array | None, *, xp: Any) -> None:
         """Raise where the shapes would broadcast to something that nobody meant."""
         if prediction.ndim < 2:
             raise ValueError(f"prediction must be (batch, outputs), got shape {tuple(prediction.shape)}")
         indices = self.targets == "classes" and xp.isdtype(target.dtype, "integral")
         given = target.shape[-1:] if indices else target.shape[-2:]
-        wanted = prediction.shape[-2:-1] if indices else prediction.shape[-2:]
+        rows, outputs = prediction.shape[-2:]
+        wanted = (rows,) if indices else (rows, outputs if self.targets == "classes" else self.target_width(outputs))
         if tuple(given) != tuple(wanted):
             raise ValueError(
                 f"{type(self).__name__}: target of shape {tuple(target.shape)} does not fit prediction of shape "
@@ -79,6 +90,13 @@ def one_hot(index: Array, like: Array, *, xp: Any) -> Array:
     """Class indices (*, batch) as rows of zeros with a one, of the width and dtype of `like` (*, batch, classes)."""
     classes = xp.arange(like.shape[-1], dtype=index.dtype, device=getattr(index, "device", None))
     return xp.astype(index[..., None] == classes, like.dtype)
+
+
+def class_rows(target: Array, like: Array, *, xp: Any) -> tuple[Array, Any]:
+    """Class indices or rows of probabilities as rows of the width of `like`, and the sum of each."""
+    if xp.isdtype(target.dtype, "integral"):
+        return one_hot(target, like, xp=xp), 1.0
+    return target, xp.sum(target, axis=-1, keepdims=True)
 
 
 def _like(values: Any, prediction: Array, kind: str, xp: Any) -> Array:

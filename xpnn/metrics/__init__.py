@@ -5,29 +5,72 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from xpnn._arguments import as_list, lookup
+from xpnn._arguments import as_list, named
 from xpnn._lazy import attach
-from xpnn.metrics.base import Metric, convert, name_of
+from xpnn.metrics.base import Metric, convert, name_of, problem
 
 if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editors
-    from xpnn.metrics.classification import Accuracy, accuracy
+    from xpnn.metrics.classification import (
+        Accuracy,
+        BalancedAccuracy,
+        FBeta,
+        MatthewsCorrelation,
+        Precision,
+        Recall,
+        accuracy,
+        balanced_accuracy,
+        f1,
+        matthews_corrcoef,
+        precision,
+        recall,
+    )
+    from xpnn.metrics.probability import BrierScore, LogLoss, brier_score, log_loss
+    from xpnn.metrics.ranking import AveragePrecision, RocAuc, TopK, average_precision, roc_auc, top_k_accuracy
+    from xpnn.metrics.regression import (
+        R2,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanSquaredError,
+        MedianAbsoluteError,
+        Pinball,
+        RootMeanSquaredError,
+        mean_absolute_error,
+        mean_absolute_percentage_error,
+        mean_squared_error,
+        median_absolute_error,
+        pinball,
+        r2,
+        root_mean_squared_error,
+    )
 
-_HOME = {"classification": "Accuracy accuracy"}
+_HOME = {
+    "classification": "Accuracy BalancedAccuracy FBeta MatthewsCorrelation Precision Recall "
+    "accuracy balanced_accuracy f1 matthews_corrcoef precision recall",
+    "probability": "BrierScore LogLoss brier_score log_loss",
+    "ranking": "AveragePrecision RocAuc TopK average_precision roc_auc top_k_accuracy",
+    "regression": "MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError MedianAbsoluteError Pinball R2 "
+    "RootMeanSquaredError mean_absolute_error mean_absolute_percentage_error mean_squared_error "
+    "median_absolute_error pinball r2 root_mean_squared_error",
+}
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)
-__all__ += ["Metric", "choose", "convert", "get", "name_of"]
+__all__ += ["Metric", "choose", "convert", "get", "name_of", "problem"]
 
-_NAMES = {"accuracy": "accuracy"}
+_ALIASES = {
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "rmse": "root_mean_squared_error",
+    "mape": "mean_absolute_percentage_error",
+}
+_NAMES = {name: name for names in _HOME.values() for name in names.split() if name.islower()} | _ALIASES
 
 
-def get(metric: Any) -> Callable:
-    """The metric of that name, or the callable itself.
+def get(metric: Any, **options: Any) -> Callable:
+    """The metric of that name with `options`, or the callable itself.
 
-    >>> get("accuracy")
-    Accuracy()
+    >>> get("accuracy"), get("f1", beta=2.0)
+    (Accuracy(), FBeta(beta=2.0, average=None))
     """
-    if isinstance(metric, type) and issubclass(metric, Metric):
-        return metric()
-    return metric if callable(metric) else __getattr__(lookup("metric", metric, _NAMES))
+    return named("metric", metric, options, _NAMES, find=__getattr__)
 
 
 def choose(given: Any) -> list[Callable]:

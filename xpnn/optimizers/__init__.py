@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xpnn._arguments import lookup
+from xpnn._arguments import named
 from xpnn._lazy import attach
-from xpnn.optimizers.base import Optimizer, number_fields
+from xpnn.optimizers.base import Averaged, Optimizer, number_fields
 
 if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editors
-    from xpnn.optimizers.adam import Adam, AdamState
-    from xpnn.optimizers.descent import SGD, SGDState
+    from xpnn.optimizers.adam import Adam, AdamState, AdamW, AMSGradState
+    from xpnn.optimizers.adam_variants import NAdam, NAdamState, RAdam, RAdamState
+    from xpnn.optimizers.adaptive import Adagrad, AdagradState, RMSprop, RMSpropState
+    from xpnn.optimizers.descent import SGD, Lion, LionState, SGDState
 
-_HOME = {"adam": "Adam AdamState", "descent": "SGD SGDState"}
+_HOME = {
+    "adam": "Adam AdamW AdamState AMSGradState",
+    "adam_variants": "NAdam RAdam NAdamState RAdamState",
+    "adaptive": "Adagrad RMSprop AdagradState RMSpropState",
+    "descent": "Lion SGD LionState SGDState",
+}
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)
-__all__ += ["Optimizer", "get", "number_fields"]
+__all__ += ["Averaged", "Optimizer", "get", "number_fields"]
 
-_NAMES = {"sgd": "SGD", "adam": "Adam"}
+_NAMES = {name.lower(): name for name in ("SGD", "Lion", "RMSprop", "Adagrad", "Adam", "AdamW", "NAdam", "RAdam")}
 
 
-def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
-    """The optimizer of that name with its defaults, or the object itself.
+def get(optimizer: str | Optimizer | type[Optimizer], **options: Any) -> Optimizer:
+    """The optimizer of that name with `options`, or the object itself.
 
-    >>> get("adam").learning_rate
-    0.001
+    >>> get("adam", learning_rate=0.1)
+    Adam(learning_rate=0.1)
     """
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        return optimizer()
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    return __getattr__(lookup("optimizer", optimizer, _NAMES))()
+    return named("optimizer", optimizer, options, _NAMES, _is_optimizer, __getattr__)
+
+
+def _is_optimizer(given: Any) -> bool:
+    return isinstance(given, Optimizer) or (isinstance(given, type) and issubclass(given, Optimizer))

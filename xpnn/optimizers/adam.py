@@ -1,20 +1,26 @@
-"""Adam: steps scaled by running moments of the gradient."""
+"""Adam: steps scaled by running moments of the gradient; AdamW is Adam with weight decay."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number, check_number
+from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number
 from xpnn.layers.base import Array
-from xpnn.optimizers.base import Optimizer
+from xpnn.optimizers.base import ABOVE_ZERO, Optimizer
 
 
 class AdamState(NamedTuple):
-    first: Array  # m / (1 - beta1), (*members, n_params)
-    second: Array  # v / (1 - beta2), (*members, n_params)
+    first: Array  # M = m / (1 - beta1), (*members, n_params)
+    second: Array  # V = v / (1 - beta2), likewise
     t: Array  # (*members, 1), on the device: reading it would stop the step
+
+
+class AMSGradState(NamedTuple):
+    first: Array
+    second: Array
+    t: Array
+    largest: Array  # the largest V so far, (*members, n_params)
 
 
 @dataclass(frozen=True)
@@ -30,18 +36,24 @@ class Adam(Optimizer):
         M <- beta1 M + g,        V <- beta2 V + g^2
         p <- p - learning_rate * s (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + eps s)
 
+    `amsgrad` puts the largest V so far in the place of V in the last line.
+
     Parameters
     ----------
     learning_rate : step size, >= 0.
     beta1, beta2 : decay of the moments, 0 <= beta < 1.
     eps : added to the root, > 0.
-    multipliers : factors on the learning rate, by parameter name or layer.
+    amsgrad : never divide by less than before.
+    weight_decay, clip_value, clip_norm, average, multipliers : as for every `Optimizer`.
 
     Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1; defaults as there and in PyTorch.
+    Amsgrad: Reddi, Kale and Kumar (2018), "On the convergence of Adam and beyond", in PyTorch's form (the largest of
+    the moments as they are, corrected for their start afterwards).
 
     >>> import numpy as np
+    >>> from xpnn.optimizers import number_fields
     >>> adam = Adam(learning_rate=0.5)
-    >>> p, hyper = np.asarray([1.0]), {name: np.asarray([getattr(adam, name)]) for name in adam.numbers}
+    >>> p, hyper = np.asarray([1.0]), {name: np.asarray([value]) for name, value in number_fields(adam).items()}
     >>> adam.update(p, np.asarray([2.0]), adam.init(p, xp=np), hyper, xp=np)[0]
     array([0.5])
     """
@@ -50,22 +62,48 @@ class Adam(Optimizer):
     beta1: Number = 0.9
     beta2: Number = 0.999
     eps: float = 1e-8
-    multipliers: Mapping[Any, float] = field(default_factory=dict, hash=False)
+    amsgrad: bool = False
 
     numbers: ClassVar = {"learning_rate": AT_LEAST_ZERO, "beta1": BELOW_ONE, "beta2": BELOW_ONE}
+    constants: ClassVar = {"eps": ABOVE_ZERO}
 
-    def __post_init__(self):
-        super().__post_init__()
-        check_number("eps", self.eps, low=0.0, open_low=True)
+    def start(self, params, *, xp):
+        state = AdamState(xp.zeros_like(params), xp.zeros_like(params), xp.zeros_like(params[..., :1]))
+        return AMSGradState(*state, xp.zeros_like(params)) if self.amsgrad else state
 
-    def init(self, params, *, xp):
-        return AdamState(xp.zeros_like(params), xp.zeros_like(params), xp.zeros_like(params[..., :1]))
-
-    def update(self, params, grads, state, hyper, *, xp):
+    def rule(self, params, grads, state, hyper, *, xp):
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
         t = state.t + 1.0
         first = beta1 * state.first + grads
-        second = beta2 * state.second + grads * grads
+        largest = second = beta2 * state.second + grads * grads
         scale = xp.sqrt((1.0 - beta2**t) / (1.0 - beta2))  # (*members, 1)
         rate = hyper["learning_rate"] * scale * (1.0 - beta1) / (1.0 - beta1**t)
-        return params - rate * (first / (xp.sqrt(second) + self.eps * scale)), AdamState(first, second, t)
+        if self.amsgrad:
+            largest = xp.maximum(state.largest, second)
+            state = AMSGradState(first, second, t, largest)
+        else:
+            state = AdamState(first, second, t)
+        return params - rate * (first / (xp.sqrt(largest) + self.eps * scale)), state
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with weight decay: `Adam` whose weight_decay is 0.01 where it is not given.
+
+        p <- p - learning_rate (step + weight_decay p),   step as in Adam
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, eps, amsgrad : as for `Adam`.
+    weight_decay, clip_value, clip_norm, average, multipliers : as for every `Optimizer`.
+
+    Loshchilov and Hutter (2019), "Decoupled weight decay regularization", algorithm 2, without a schedule; defaults as
+    in PyTorch.
+
+    >>> AdamW(), AdamW(0.1, weight_decay=0.5)
+    (AdamW(), AdamW(learning_rate=0.1, weight_decay=0.5))
+    >>> AdamW().weight_decay, Adam().weight_decay
+    (0.01, 0.0)
+    """
+
+    weight_decay: Number = field(default=0.01, kw_only=True)

@@ -3,49 +3,186 @@
 `init(params) -> state` and `update(params, grads, state, hyper) -> (params, state)`, with params and grads of shape
 (*members, n_params), whatever the depth of the network. `hyper` holds the numbers that may change from step to step,
 of shape (*members, 1); whether momentum, say, is there at all is the optimizer's structure and not a number.
+
+An optimizer is a rule and what can stand around every rule: the gradient is clipped before it, the parameters decay
+beside it, and they are averaged after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple
 
-from xpnn._arguments import AT_LEAST_ZERO, Number, bounds_of, check_number, hyper_parameter
+from xpnn._arguments import (
+    AT_LEAST_ZERO,
+    BELOW_ONE,
+    Number,
+    bounds_of,
+    call_of,
+    check_multipliers,
+    check_number,
+    hyper_parameter,
+)
 from xpnn.layers.base import Array
 
+ABOVE_ZERO = {"low": 0.0, "open_low": True}
+_SHARED = {"weight_decay": AT_LEAST_ZERO, "clip_value": ABOVE_ZERO, "clip_norm": ABOVE_ZERO, "average": BELOW_ONE}
 
-@dataclass(frozen=True)
+
+class Averaged(NamedTuple):
+    rule: Any  # the rule's own state
+    average: Array  # a, (*members, n_params)
+    weight: Array  # w, the sum of the weights in it, (*members, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """The contract. `numbers` names the fields that go into `hyper`, with the bounds of each (or as a plain tuple): a
-    field is a number, one number a member, or a schedule.
+    """The contract: a rule f(p, g), and the options that every rule has, none of which costs where it is not asked for:
 
-    `multipliers` scales the learning rate by parameter name ("bias"), by layer (0, -1) or both ("0.bias"); 0 freezes.
+        clip_value = c     g <- min(max(g, -c), c), element by element
+        clip_norm = c      g <- g min(1, c / (||g|| + 1e-6)), the norm over all parameters of a member
+        weight_decay = l   p <- f(p, g) - learning_rate * l * p, with p before the step on the right
+        average = d        w <- d w + 1,   a <- a + (p - a) / w
+
+    in this order. The decay is beside the rule and never in its moments, and on all parameters. a is the mean of
+    p_1 ... p_t under weights d^(t - i), with nothing of the initial p in it; for a constant d, w = (1 - d^t) / (1 - d).
+    The network predicts with a and goes on training p.
+
+    Parameters
+    ----------
+    weight_decay : l >= 0; 0 leaves it out.
+    clip_value, clip_norm : c > 0, or None.
+    average : d, 0 <= d < 1, or None.
+    multipliers : factors on the learning rate, by parameter name ("bias"), by layer (0, -1) or both ("0.bias"); 0
+        freezes: what is frozen does not move, decay or count in the norm.
+
+    Decay: Loshchilov and Hutter (2019), "Decoupled weight decay regularization", in the form of PyTorch's AdamW.
+    Clipping: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks"; numbers of
+    PyTorch's `clip_grad_value_` and `clip_grad_norm_`. Average: Polyak and Juditsky (1992), "Acceleration of stochastic
+    approximation by averaging", with exponential weights.
+
+    An optimizer of your own is a frozen dataclass that writes `rule`, and `start` where it has a state. `numbers` names
+    the fields that go into `hyper`, with the bounds of each (or as a plain tuple): such a field is a number, one number
+    a member, or a schedule. `constants` names, likewise, fields that are one number for good. A class that overrides
+    `init` and `update` instead works too, without the options above, unless it calls these.
+
+    >>> import numpy as np
+    >>> @dataclass(frozen=True)
+    ... class SignDescent(Optimizer):
+    ...     learning_rate: Number = 0.01
+    ...
+    ...     def rule(self, params, grads, state, hyper, *, xp):
+    ...         return params - hyper["learning_rate"] * xp.sign(grads), state
+    >>> sign = SignDescent(0.5, weight_decay=0.5)
+    >>> hyper = {name: np.asarray([number]) for name, number in number_fields(sign).items()}
+    >>> sign.update(np.asarray([4.0, 4.0]), np.asarray([3.0, -3.0]), (), hyper, xp=np)
+    (array([2.5, 3.5]), ())
     """
 
-    numbers: ClassVar[Mapping[str, Any] | tuple[str, ...]] = {"learning_rate": AT_LEAST_ZERO}
+    weight_decay: Number = 0.0
+    clip_value: Number | None = None
+    clip_norm: Number | None = None
+    average: Number | None = None
+    multipliers: Mapping[Any, float] = field(default_factory=dict, hash=False)
+
+    numbers: ClassVar[Mapping[str, Any] | tuple[str, ...]] = {"learning_rate": AT_LEAST_ZERO} | _SHARED
+    constants: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "numbers" in cls.__dict__:
+            cls.numbers = _SHARED | {name: bounds_of(cls.numbers, name) for name in cls.numbers}
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Optimizer.__repr__  # before @dataclass, which leaves a __repr__ that the class has
 
     def __post_init__(self):
         for name in self.numbers:
-            bounds = bounds_of(self.numbers, name)
-            object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), **bounds))
-        multipliers = getattr(self, "multipliers", {})
-        if not isinstance(multipliers, Mapping):
-            raise TypeError(f"multipliers must be a dict of factors by parameter name or layer, got {multipliers!r}")
-        for key, factor in multipliers.items():
-            check_number(f"multipliers[{key!r}]", factor, low=0.0)
-        if hasattr(self, "multipliers"):
-            object.__setattr__(self, "multipliers", dict(multipliers))  # the caller's may change, an optimizer not
+            value = getattr(self, name)
+            if value is None and getattr(type(self), name, ...) is None:  # an option, not asked for
+                continue
+            object.__setattr__(self, name, hyper_parameter(name, value, **bounds_of(self.numbers, name)))
+        for name in self.constants:
+            check_number(name, getattr(self, name), **self.constants[name])
+        for one in fields(self):
+            if isinstance(one.default, bool) and not isinstance(getattr(self, one.name), bool):
+                raise TypeError(f"{one.name} must be True or False, got {getattr(self, one.name)!r}")
+        object.__setattr__(self, "multipliers", check_multipliers(self.multipliers))
 
-    def init(self, params: Array, *, xp: Any) -> Any:
-        """The state before the first update: a NamedTuple of arrays, or () for none."""
+    def start(self, params: Array, *, xp: Any) -> Any:
+        """The rule's state before the first step: a NamedTuple of arrays, or () for none."""
         return ()
 
-    def update(self, params: Array, grads: Array, state: Any, hyper: Mapping[str, Array], *, xp: Any):
-        """The parameters and the state after one step."""
-        raise NotImplementedError(f"{type(self).__name__} has no update")
+    def rule(
+        self, params: Array, grads: Array, state: Any, hyper: Mapping[str, Array], *, xp: Any
+    ) -> tuple[Array, Any]:
+        """The parameters and the rule's state after one step of the rule alone."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule")
+
+    def init(self, params: Array, *, xp: Any) -> Any:
+        """The state before the first update: nested NamedTuples of arrays, or () for none."""
+        state = self.start(params, xp=xp)
+        if self.average is None:
+            return state
+        return Averaged(state, xp.asarray(params, copy=True), xp.zeros_like(params[..., :1]))
+
+    def update(
+        self, params: Array, grads: Array, state: Any, hyper: Mapping[str, Array], *, xp: Any
+    ) -> tuple[Array, Any]:
+        """The parameters and the state after one step: clipping, the rule, decay and average.
+
+        `hyper` has an entry for each of `number_fields`. Where multipliers are given they stand there as "multiplier"
+        (n_params,), and are folded into "learning_rate" already.
+        """
+        if self.clip_value is not None:
+            grads = xp.minimum(xp.maximum(grads, -hyper["clip_value"]), hyper["clip_value"])
+        if self.clip_norm is not None:
+            grads = _hold_norm(grads, hyper["clip_norm"], hyper.get("multiplier"), xp=xp)
+        own = state if self.average is None else state.rule
+        stepped, own = self.rule(params, grads, own, hyper, xp=xp)
+        if self.weight_decay != 0.0:
+            stepped = stepped - hyper["learning_rate"] * hyper["weight_decay"] * params
+        if self.average is None:
+            return stepped, own
+        weight = hyper["average"] * state.weight + 1.0
+        return stepped, Averaged(own, state.average + (stepped - state.average) / weight, weight)
+
+    def shown(self, params: Array, state: Any) -> Array:
+        """The parameters to predict with: their average where the state holds one, else `params`."""
+        return state.average if isinstance(state, Averaged) else params
+
+    def restarted(self, params: Array, state: Any) -> Any:
+        """The state where `params` were put in from outside: an average starts anew from them, the rest stands."""
+        return Averaged(state.rule, params + 0.0, 0.0 * state.weight) if isinstance(state, Averaged) else state
+
+    def __repr__(self) -> str:
+        """The call that makes the optimizer, without what stands at its default."""
+        return call_of(self)
 
 
 def number_fields(optimizer: Optimizer) -> dict[str, Number]:
-    """The optimizer's numbers by name, as they go into `hyper`."""
-    return {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.name in optimizer.numbers}
+    """The optimizer's numbers by name, as they go into `hyper`: those that are there, without decay 0 and None.
+
+    >>> from xpnn.optimizers import Adagrad
+    >>> number_fields(Adagrad(0.1, clip_norm=1))
+    {'clip_norm': 1.0, 'learning_rate': 0.1}
+    """
+    found = {one.name: getattr(optimizer, one.name) for one in fields(optimizer) if one.name in optimizer.numbers}
+    return {
+        name: value for name, value in found.items() if value is not None and (name, value) != ("weight_decay", 0.0)
+    }
+
+
+def _hold_norm(grads: Array, bound: Array, multiplier: Array | None, *, xp: Any) -> Array:
+    """g min(1, c / n) as g c / max(c, n), n = ||g|| + 1e-6, with g zero where the multiplier is.
+
+    Both parts of the fraction are divided by the largest |g| where that is above 1: an explosion is what clipping is
+    for, and its squares would overflow.
+    """
+    if multiplier is not None:
+        grads = xp.where(multiplier == 0.0, xp.zeros_like(grads), grads)
+    largest = xp.maximum(xp.max(xp.abs(grads), axis=-1, keepdims=True), 1.0)  # (*members, 1)
+    part = grads / largest
+    norm = xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+    bound = bound / largest
+    return grads * (bound / xp.maximum(bound, norm + 1e-6 / largest))
