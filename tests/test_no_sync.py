@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import xpnn
+from tests.tables import LOSSES
 from xpnn.inputs import Data
 from xpnn.program import Numbers, Program
 
@@ -24,19 +25,39 @@ def blind(monkeypatch):
             monkeypatch.setattr(STRICT, name, look)
 
 
-LAYERS = [xpnn.Standardize((0.0,) * 4, (1.0,) * 4), *xpnn.mlp([4, 5, 3], dropout=0.5, norm="batch")]
+LAYERS = [
+    xpnn.FeatureEmbedding((None, None, 3, None), features=2),
+    xpnn.Standardize((0.0,) * 5, (1.0,) * 5),
+    *xpnn.mlp([5, 5, 4], dropout=0.5, norm="batch")[:-1],
+    xpnn.Residual([xpnn.LayerNorm(5), xpnn.Maxout(5, 5), xpnn.PReLU()]),
+    xpnn.GaussianNoise(0.1),
+    xpnn.ActivityPenalty(l1=0.1, l2=0.1),
+    xpnn.RMSNorm(5),
+    xpnn.Dense(5, 4),
+]
+OPTIONS = {
+    "weight_decay": 0.1,
+    "clip_value": 1.0,
+    "clip_norm": 1.0,
+    "average": 0.9,
+    "multipliers": {"bias": 0.5, 0: 0.0},
+}
+STEPS = [("mean_squared_error", xpnn.optimizers.get(name, **OPTIONS)) for name in xpnn.optimizers._NAMES]
+STEPS += [(xpnn.losses.Penalized(loss, l1=0.1, l2=0.1), xpnn.Adam()) for loss, _, _ in LOSSES]
+STEPS += [("bce", xpnn.SGD(0.1, momentum=0.9)), ("cross_entropy", xpnn.Adam(amsgrad=True))]
 
 
 @pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize("optimizer", [xpnn.SGD(0.1, momentum=0.9, multipliers={"bias": 0.5}), xpnn.Adam()])
-@pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy"])
+@pytest.mark.parametrize("loss, optimizer", STEPS, ids=str)
 def test_the_step_reads_nothing(loss, optimizer, members, request):
     net = xpnn.Network(LAYERS, backend="array-api-strict:device1", members=members)
-    y = np.zeros(6, dtype=int) if loss == "softmax_cross_entropy" else np.zeros((6, 3))
-    weight = net.backend.asarray(np.ones(6))
-    y = net.backend.asarray(y, dtype=None) if y.ndim == 1 else net.backend.asarray(y)
+    loss, weight = xpnn.losses.get(loss), net.backend.asarray(np.ones(6))
+    if loss.targets == "classes":
+        y = net.backend.asarray(np.zeros(6, dtype=int), dtype=None)
+    else:
+        y = net.backend.asarray(np.zeros((6, loss.target_width(4))))
     data = Data(net.backend.asarray(np.ones((6, 4))), y, weight)
-    program = Program(net.layer, *net.layouts, xpnn.losses.get(loss), optimizer)
+    program = Program(net.layer, *net.layouts, loss, optimizer)
     numbers = Numbers(program, net.seeds, members, net.backend).epoch(0, range(1), 0)[0]
     carry = net.progress.carry
     carry = carry._replace(memory=optimizer.init(carry.params, xp=net.backend.xp))
@@ -55,7 +76,7 @@ def test_one_step_and_inference_read_nothing(request):
     net.outputs(x)
     y, pullback = net.vjp(x)
     pullback(y)
-    assert net.predict(x, batch_size=4).shape == (6, 3)
+    assert net.predict(x, batch_size=4).shape == (6, 4)
 
 
 def test_the_blindfold_works(blind):

@@ -85,7 +85,7 @@ class Progress(NamedTuple):
     def started(self, loss: Any, optimizer: Optimizer, *, xp: Any) -> Progress:
         """Where training goes on from: with the optimizer's state, or with a new one for another optimizer."""
         carry, first = self.carry, self.first
-        if carry.memory is None or optimizer != self.optimizer:
+        if carry.memory is None or (optimizer is not self.optimizer and optimizer != self.optimizer):
             carry, first = self.shown._replace(memory=optimizer.init(self.shown.params, xp=xp)), self.step
         return self._replace(carry=carry, loss=loss, optimizer=optimizer, first=first)
 

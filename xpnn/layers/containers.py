@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from xpnn._arguments import as_list
 from xpnn.layers.base import Layer
@@ -16,11 +17,11 @@ class Container(Layer):
     an entry for each child.
     """
 
-    @property
+    @cached_property  # both are asked in every step
     def learns(self):  # type: ignore[override]
         return any(layer.learns for layer in self.children)
 
-    @property
+    @cached_property
     def penalizes(self):  # type: ignore[override]
         return any(layer.penalizes for layer in self.children)
 
