@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters
-from xpnn._arguments import as_list, check_count, check_number
+from xpnn._arguments import AT_LEAST_ZERO, as_list, check_count, hyper_parameter
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import Backend, on_device, resolve
 from xpnn.callbacks import watchers
@@ -23,8 +23,9 @@ from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
 from xpnn.parameters import merge
 from xpnn.program import Carry, Numbers, Program, Progress, initial
+from xpnn.schedules import values
 from xpnn.summary import Summary, summary, table
-from xpnn.training import Plan, fit_epochs
+from xpnn.training import Asked, fit_epochs, plan
 
 __all__ = ["Network", "mlp"]
 
@@ -76,7 +77,7 @@ class Network:
         output, first = self.layer.output_shape(sample), f"{self.layer.layers[0]}, layer 0"
         if len(output) != 1:
             raise ValueError(f"the network ends in samples of shape {output}: put Flatten({output}) at its end")
-        self._shapes = Shapes(sample, output, members, first, self.layer.categories)
+        self.shapes = Shapes(sample, output, members, first, self.layer.categories)
         self.backend = resolve(backend, dtype)
         self._begin()
 
@@ -95,7 +96,7 @@ class Network:
     @property
     def members(self) -> int | None:
         """How many networks are stacked; None for one."""
-        return self._shapes.members
+        return self.shapes.members
 
     @property
     def seed(self) -> Any:
@@ -111,6 +112,26 @@ class Network:
     def n_params(self) -> int:
         """How many learned numbers a member has."""
         return self.layouts[0].size
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next update, a number or one a member; None before training.
+
+        One that is assigned stands in the place of the optimizer's own, schedule or not, until another optimizer
+        starts or None is assigned.
+        """
+        now = self.progress
+        if now.learning_rate is not None or now.optimizer is None:
+            return now.learning_rate
+        rate = now.optimizer.learning_rate  # type: ignore[attr-defined]
+        return rate(now.step - now.first) if callable(rate) else rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        rate = None if rate is None else hyper_parameter("learning_rate", rate, **AT_LEAST_ZERO)
+        if rate is not None:
+            values("learning_rate", rate, range(1), self.members)  # as many as there are members
+        self.progress = self.progress._replace(learning_rate=rate)
 
     @property
     def updates(self) -> int:
@@ -168,9 +189,9 @@ class Network:
 
         `batch_size` bounds how many rows are computed at once; None takes all.
         """
-        x = inputs.features(x, self._shapes, self.backend, lead=True)
+        x = inputs.features(x, self.shapes, self.backend, lead=True)
         tree = self._tree(self.progress.shown)
-        y = evaluation.output(self.layer, tree, x, self._shapes, batch_size, xp=self.backend.xp)
+        y = evaluation.output(self.layer, tree, x, self.shapes, batch_size, xp=self.backend.xp)
         return self.backend.copy(y) if y is x else y
 
     def __call__(self, x: Any) -> Array:
@@ -183,12 +204,12 @@ class Network:
         Both must be the network's own arrays: nothing is moved. Raises TypeError, naming the argument, where not.
         """
         self.backend.check(x, "x")
-        inputs.check_features(x, self._shapes, lead=True)
+        inputs.check_features(x, self.shapes, lead=True)
         return self.layer.forward(self._checked(params, self.backend.check), x, xp=self.backend.xp)[0]
 
     def outputs(self, x: Any) -> list[Array]:
         """x and then the output of every layer: the list that the tutorial calls `output`."""
-        found = [self.backend.copy(inputs.features(x, self._shapes, self.backend, lead=True))]
+        found = [self.backend.copy(inputs.features(x, self.shapes, self.backend, lead=True))]
         for layer, params in zip(self.layers, self._tree(self.progress.shown), strict=True):
             found.append(layer.forward(params, found[-1], xp=self.backend.xp)[0])
         return [found[0], *map(self.backend.copy, found[1:])]  # a Dropout's output is its input itself
@@ -212,13 +233,13 @@ class Network:
         """
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
-        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, check=True)
-        return self._evaluate(data, loss, chosen, batch_size)
+        data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend, check=True)
+        return self.measured(data, loss, chosen, batch_size)
 
-    def _evaluate(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
+    def measured(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
         xp, tree = self.backend.xp, self._tree(self.progress.shown)
-        found = evaluation.evaluate(self.layer, tree, data, loss, chosen, self._shapes, batch_size, xp=xp)
+        found = evaluation.evaluate(self.layer, tree, data, loss, chosen, self.shapes, batch_size, xp=xp)
         host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
 
@@ -231,7 +252,7 @@ class Network:
         """
         loss = self._loss_of(loss)
         program, numbers = self._prepare(loss, self._optimizer_of(None))
-        data, xp = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend, lead=True), self.backend.xp
+        data, xp = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend, lead=True), self.backend.xp
         now = self.progress
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
         value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, numbers, xp=xp)
@@ -249,7 +270,7 @@ class Network:
         array([[1.],
                [2.]], dtype=float32)
         """
-        x = self.backend.copy(inputs.features(x, self._shapes, self.backend, lead=True))
+        x = self.backend.copy(inputs.features(x, self.shapes, self.backend, lead=True))
         xp, tree = self.backend.xp, self.params
         y, cache = self.layer.forward(tree, x, xp=xp)
         shape = tuple(y.shape)
@@ -269,9 +290,9 @@ class Network:
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         program, numbers = self._prepare(loss, optimizer)
-        data = inputs.data(x, y, sample_weight, loss, self._shapes, self.backend)
+        data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
-        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
+        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
         carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
         self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
@@ -326,32 +347,11 @@ class Network:
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         check_count("epochs", epochs, low=0)
-        if batch_size is not None:
-            check_count("batch_size", batch_size)
-        check_number("validation_split", validation_split, low=0.0, high=1.0, open_high=True)
-        chosen = choose(metrics)
-        asked = watchers(callbacks, verbose)
         program, numbers = self._prepare(loss, optimizer)
-        check = {"shapes": self._shapes, "backend": self.backend, "check": True}
-        train, held = inputs.data(x, y, sample_weight, loss, class_weight=class_weight, **check), None
-        stacked, rank = self.members is not None, len(self._shapes.sample)
-        if validation_data is not None:
-            held = inputs.data(*inputs.validation(validation_data, validation_split), loss, of="validation ", **check)
-        elif validation_split:
-            train, held = batches.hold_out(train, rank, validation_split, self.seeds, stacked, self.backend)
-        source = batches.Batches(train, rank, batch_size, shuffle, self.seeds, stacked, self.backend)
-
-        def measure() -> dict[str, Any]:
-            rows, logs = max(batch_size or 0, evaluation.ROWS), {}
-            if chosen:
-                logs |= self._evaluate(train, loss, chosen, rows)
-                del logs["loss"]
-            if held is not None:
-                logs |= {f"val_{name}": v for name, v in self._evaluate(held, loss, chosen, rows).items()}
-            return logs
-
+        asked = Asked(batch_size, validation_data, validation_split, sample_weight, class_weight, metrics, shuffle)
+        ready = plan(self, x, y, program, numbers, asked, watchers(callbacks, verbose))
         self.history = History()
-        fit_epochs(self, Plan(program, numbers, source, measure, asked), epochs, self.history)
+        fit_epochs(self, ready, epochs, self.history)
         return self.history
 
     def reset(self, seed: Any = None) -> None:

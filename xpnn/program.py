@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn import optimizers, schedules
-from xpnn._arguments import bounds_of
+from xpnn._arguments import AT_LEAST_ZERO, bounds_of
 from xpnn.backend import Backend
 from xpnn.batches import INITIAL, generator, step_keys
 from xpnn.inputs import Data
@@ -81,13 +81,20 @@ class Progress(NamedTuple):
     epoch: int = 0  # epochs that `fit` has finished
     step: int = 0  # updates made
     first: int = 0  # updates made when the optimizer's state began
+    learning_rate: Any = None  # what stands in the place of the optimizer's own, where a callback has set one
 
     def started(self, loss: Any, optimizer: Optimizer, *, xp: Any) -> Progress:
         """Where training goes on from: with the optimizer's state, or with a new one for another optimizer."""
-        carry, first = self.carry, self.first
-        if carry.memory is None or (optimizer is not self.optimizer and optimizer != self.optimizer):
-            carry, first = self.shown._replace(memory=optimizer.init(self.shown.params, xp=xp)), self.step
-        return self._replace(carry=carry, loss=loss, optimizer=optimizer, first=first)
+        if self.carry.memory is None or (optimizer is not self.optimizer and optimizer != self.optimizer):
+            memory = optimizer.init(self.shown.params, xp=xp)
+            return self._replace(
+                carry=self.shown._replace(memory=memory),
+                loss=loss,
+                optimizer=optimizer,
+                first=self.step,
+                learning_rate=self.learning_rate if self.carry.memory is None else None,
+            )
+        return self._replace(loss=loss, optimizer=optimizer)
 
     @property
     def shown(self) -> Carry:
@@ -158,22 +165,27 @@ class Numbers:
             moving = moving or layer.random or any(callable(getattr(layer, name)) for name in layer.tunable)
         self._still = None if moving else rows
 
-    def epoch(self, number: int, steps: range, first: int) -> list[StepNumbers]:
-        """The numbers for `steps`, counted over the network's life; the optimizer's schedules count from `first`."""
-        if self._still is not None:
+    def epoch(self, number: int, steps: range, first: int, learning_rate: Any = None) -> list[StepNumbers]:
+        """The numbers for `steps`, counted over the network's life; the optimizer's schedules count from `first`.
+
+        `learning_rate` stands in the place of the optimizer's own.
+        """
+        if self._still is not None and learning_rate is None:
             return self._still * len(steps)
         since = range(steps.start - first, steps.stop - first)
+        declared, costs = self.program.optimizer.numbers, getattr(self.program.loss, "numbers", {})  # type: ignore
         optimizer = {
-            name: self._rows(name, value, since, (1,), bounds_of(self.program.optimizer.numbers, name))  # type: ignore
+            name: self._rows("optimizer", name, value, since, (1,), bounds_of(declared, name))
             for name, value in self._optimizer.items()
         }
+        if learning_rate is not None:
+            optimizer["learning_rate"] = self._upload("learning_rate", learning_rate, since, (1,), AT_LEAST_ZERO)
         penalty = {
-            name: self._rows(("penalty", name), value, since, (1,), self.program.loss.numbers[name])  # type: ignore
-            for name, value in self._penalty.items()
+            name: self._rows("penalty", name, value, since, (1,), costs[name]) for name, value in self._penalty.items()
         }
         layers = map_layers(
             lambda path, layer: {
-                name: self._rows((path, name), getattr(layer, name), since, (1, 1), bounds_of(layer.tunable, name))
+                name: self._rows(path, name, getattr(layer, name), since, (1, 1), bounds_of(layer.tunable, name))
                 for name in layer.tunable
             },
             self.program.layer,
@@ -189,17 +201,18 @@ class Numbers:
             rows.append(row)
         return rows
 
-    def _rows(self, key: Any, value: Any, steps: range, shape: tuple[int, ...], bounds: Any) -> Array:
+    def _rows(self, of: Any, name: str, value: Any, steps: range, shape: tuple[int, ...], bounds: Any) -> Array:
+        """The number `name` of something by step; one that stands still is uploaded once."""
+        if callable(value):
+            return self._upload(name, value, steps, shape, bounds)
+        if (of, name) not in self._fixed:
+            self._fixed[of, name] = self._upload(name, value, steps, shape, bounds)
+        return self._fixed[of, name]
+
+    def _upload(self, name: str, value: Any, steps: range, shape: tuple[int, ...], bounds: Any) -> Array:
         """An array (steps, *members, *shape), or (1, *members, *shape) for a number that stands still."""
-        if key in self._fixed:
-            return self._fixed[key]
-        values = np.asarray(
-            schedules.values(key if isinstance(key, str) else key[1], value, steps, self.members, bounds)
-        )
-        rows = self.backend.asarray(values.reshape(*values.shape, *shape))
-        if not callable(value):
-            self._fixed[key] = rows
-        return rows
+        values = np.asarray(schedules.values(name, value, steps, self.members, bounds))
+        return self.backend.asarray(values.reshape(*values.shape, *shape))
 
 
 def pick(tree: Any, step: int) -> Any:

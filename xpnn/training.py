@@ -10,15 +10,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnn.batches import Batches
+from xpnn import inputs
+from xpnn._arguments import check_count, check_number
+from xpnn.batches import Batches, hold_out
 from xpnn.callbacks import Callback
 from xpnn.diagnosis import explain_non_finite
+from xpnn.evaluation import ROWS
 from xpnn.history import History
+from xpnn.metrics import choose
 from xpnn.program import Carry, Numbers, Program, StepNumbers, leaves
 
 
 class NonFiniteLoss(FloatingPointError):
     """The loss, or a parameter, became NaN or infinite; the network is as it was before that epoch."""
+
+
+class Asked(NamedTuple):
+    """What the caller of `fit` asks for besides data, loss and optimizer."""
+
+    batch_size: int | None
+    validation_data: Any
+    validation_split: float
+    sample_weight: Any
+    class_weight: Any
+    metrics: Any
+    shuffle: bool
 
 
 class Plan(NamedTuple):
@@ -29,6 +45,32 @@ class Plan(NamedTuple):
     batches: Batches
     measure: Callable[[], dict[str, Any]]  # metrics and validation after an epoch
     watchers: Sequence[Callback]
+
+
+def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
+    """Everything checked and moved to the device; raises before anything has changed."""
+    if asked.batch_size is not None:
+        check_count("batch_size", asked.batch_size)
+    check_number("validation_split", asked.validation_split, low=0.0, high=1.0, open_high=True)
+    loss, chosen, (shapes, backend) = program.loss, choose(asked.metrics), (net.shapes, net.backend)
+    train = inputs.data(x, y, asked.sample_weight, loss, shapes, backend, check=True, class_weight=asked.class_weight)
+    held, rank, stacked = None, len(shapes.sample), shapes.members is not None
+    if asked.validation_data is not None:
+        given = inputs.validation(asked.validation_data, asked.validation_split)
+        held = inputs.data(*given, loss, shapes, backend, check=True, of="validation ")
+    elif asked.validation_split:
+        train, held = hold_out(train, rank, asked.validation_split, net.seeds, stacked, backend)
+    source = Batches(train, rank, asked.batch_size, asked.shuffle, net.seeds, stacked, backend)
+    rows = max(asked.batch_size or 0, ROWS)
+
+    def measure() -> dict[str, Any]:
+        logs = net.measured(train, loss, chosen, rows) if chosen else {}
+        logs.pop("loss", None)
+        if held is not None:
+            logs |= {f"val_{name}": value for name, value in net.measured(held, loss, chosen, rows).items()}
+        return logs
+
+    return Plan(program, numbers, source, measure, watchers)
 
 
 class Epoch(NamedTuple):
@@ -43,8 +85,8 @@ def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[St
     """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
     backend, xp = batches.backend, batches.backend.xp
     values, totals = [], []
-    for batch, inputs in zip(batches.epoch(number), numbers, strict=True):
-        carry, value = program.step(carry, batch, inputs, xp=xp)
+    for batch, row in zip(batches.epoch(number), numbers, strict=True):
+        carry, value = program.step(carry, batch, row, xp=xp)
         values.append(value)
         if batch.weight is not None and batches.steps > 1:
             totals.append(xp.sum(batch.weight, axis=-1))
@@ -91,7 +133,7 @@ def _fit_epoch(net: Any, plan: Plan, history: History) -> bool:
     batches, program = plan.batches, plan.program
     now = net.progress.started(program.loss, program.optimizer, xp=batches.backend.xp)
     steps = range(now.step, now.step + batches.steps)
-    numbers = plan.numbers.epoch(now.epoch, steps, now.first)
+    numbers = plan.numbers.epoch(now.epoch, steps, now.first, now.learning_rate)
     done = run_epoch(program, now.carry, batches, numbers, now.epoch)
     if not done.finite:
         where = explain_non_finite(program, now.carry, batches, numbers, now.epoch)
