@@ -35,6 +35,7 @@ LAYERS = [
     (layers.Sequential([layers.Flatten((2, 3)), layers.Dense(6, 2)]), PICTURES),
     (layers.Embedding(4, 3, columns=2), INDICES),
     (layers.Sequential([layers.Embedding(5, 2, columns=2), layers.Dense(4, 2), activations.tanh]), INDICES),
+    (layers.Embedding(501, 2, columns=2), INDICES),
     (layers.FeatureEmbedding([None, 3, None, None, 4], [2, 3]), MIXED),
     (layers.Sequential([layers.FeatureEmbedding([4, 7], 2), layers.Dense(4, 2)]), INDICES),
     layers.FeatureEmbedding([None] * 5),

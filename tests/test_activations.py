@@ -17,6 +17,11 @@ every = pytest.mark.parametrize("act", [pytest.param(case.values[0], id=case.id)
 beside = pytest.mark.parametrize("act, in_torch, in_jax", CASES)
 
 
+# What of the largest number is the largest whose function is a finite number: for the softmaxes the largest whose
+# difference to its opposite is one.
+LARGEST = {activations.SELU: 0.95, activations.Sine: 0.3, activations.Softmax: 0.49, activations.LogSoftmax: 0.49}
+
+
 def far(act, size):
     """`size`, or as far as the function itself is a finite number, in float32 too."""
     return min(size, 80.0) if isinstance(act, activations.Exponential) else size
@@ -87,7 +92,7 @@ def test_jaxs_numbers_away_from_kinks(act, in_torch, in_jax):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_finite_without_a_warning_for_every_finite_number_and_the_argument_is_left_alone(act, dtype):
     sizes = [0.0, float(np.finfo(dtype).tiny), 1e-20, 1e-3, 1.0, 8.0, 30.0, 90.0, 800.0, 1e4, 1e20]
-    sizes.append(0.2 * float(np.finfo(dtype).max))
+    sizes.append(float(np.finfo(dtype).max) * LARGEST.get(type(act), 1.0))
     x = np.asarray([[-far(act, size), far(act, size)] for size in sizes], dtype=dtype)
     before = x.copy()
     for function in (act, act.derivative):  # the tests turn warnings into errors
@@ -145,7 +150,9 @@ def test_names_and_near_misses():
     assert activations.get("swish") is activations.silu
     assert activations.get("exp") is activations.exponential
     assert activations.get("sin") is activations.sine
-    assert activations.get("Leaky-ReLU") is activations.leaky_relu
+    for name in ("Leaky-ReLU", "LeakyReLU", "leakyrelu", "leaky relu"):
+        assert activations.get(name) is activations.leaky_relu
+    assert activations.get("GELUTanh") is activations.gelu_tanh
     assert activations.get(activations.ReLU) == activations.relu
     assert activations.get(activations.ELU) == activations.elu
     assert activations.get("prelu") == layers.PReLU()
@@ -155,8 +162,8 @@ def test_names_and_near_misses():
 
 @pytest.mark.parametrize(
     "given, meant",
-    [("relo", "relu"), ("hardswish", "hard_swish"), ("leakyrelu", "leaky_relu"), ("gelutanh", "gelu_tanh"),
-     ("sinus", "sin"), ("softpuls", "softplus"), ("logsoftmax", "log_softmax")],
+    [("relo", "relu"), ("hardswich", "hard_swish"), ("leakyrelo", "leaky_relu"), ("gelutan", "gelu_tanh"),
+     ("sinus", "sin"), ("softpuls", "softplus"), ("logsoftmx", "log_softmax"), ("soft", "softmax")],
 )  # fmt: skip
 def test_a_near_miss_is_named(given, meant):
     with pytest.raises(ValueError, match=f"unknown activation '{given}': did you mean '{meant}'"):
@@ -166,6 +173,8 @@ def test_a_near_miss_is_named(given, meant):
 @pytest.mark.parametrize(
     "make, message",
     [
+        (lambda: activations.get("relu", x=1), "ReLU takes no options, got x"),
+        (lambda: activations.get("soft"), "did you mean 'softmax', 'softsign' or 'softplus'"),
         (lambda: activations.LeakyReLU("x"), "negative_slope must be a number, got 'x'"),
         (lambda: activations.LeakyReLU(-0.1), "negative_slope must be >= 0 and <= 1, got -0.1"),
         (lambda: activations.LeakyReLU(1.5), "negative_slope must be >= 0 and <= 1, got 1.5"),

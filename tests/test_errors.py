@@ -344,6 +344,26 @@ CONSTRUCTED = {
     "multipliers no dict": (lambda: Adam(multipliers=0.1), TypeError, "^multipliers"),
     "dropout 1": (lambda: Dropout(1.0), ValueError, "^rate .*< 1"),
     "a width of 0": (lambda: Dense(2, 0), ValueError, "^out_features .*>= 1"),
+    "an activation within Dense": (
+        lambda: Dense(2, 3, "relu"),
+        TypeError,
+        "^bias must be True or False, got 'relu': an activation is a layer of its own",
+    ),
+    "a schedule's class": (
+        lambda: Adam(xpnn.schedules.CosineDecay),
+        TypeError,
+        "^learning_rate .*CosineDecay\\(...\\)",
+    ),
+    "an initializer of another shape": (
+        lambda: Network([Dense(2, 3, weight_init=lambda rng, shape, *, fan_in, fan_out: rng.normal(size=3))]),
+        ValueError,
+        r"^weight_init must draw an array of shape \(2, 3\), got shape \(3,\)",
+    ),
+    "indices behind a scaling": (
+        lambda: Network([Standardize((0.0,) * 2, (1.0,) * 2), xpnn.layers.Embedding(3, 1, 2), Dense(2, 1)]),
+        ValueError,
+        r"^Embedding.*layer 1, takes category indices .*Standardize.*put it first",
+    ),
     "a width of 2.5": (lambda: Dense(2.5, 1), TypeError, "^in_features"),
     "one width": (lambda: mlp([2]), ValueError, "^widths"),
     "activations too few": (lambda: mlp([2, 3, 3, 1], ["relu"]), ValueError, "^activation .*2 hidden"),

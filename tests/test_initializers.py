@@ -1,6 +1,7 @@
 """Initializers: the published spread, PyTorch's distributions, orthogonality, sparsity, gains, names and refusals."""
 
 import math
+import re
 from dataclasses import fields
 
 import hypothesis
@@ -147,6 +148,43 @@ def test_an_initializer_may_be_a_plain_function():
     assert (layer.init(np.random.default_rng(0))["weight"] == 2).all()
 
 
+OF_A_LAYER = {
+    "Dense": (lambda **init: xpnn.layers.Dense(3, 4, **init), "weight_init", (3, 4)),
+    "Dense's bias": (lambda **init: xpnn.layers.Dense(3, 4, **init), "bias_init", (4,)),
+    "Maxout": (lambda **init: xpnn.layers.Maxout(3, 4, **init), "weight_init", (3, 4)),
+    "Maxout's bias": (lambda **init: xpnn.layers.Maxout(3, 4, **init), "bias_init", (4,)),
+    "Embedding": (lambda **init: xpnn.layers.Embedding(3, 4, **init), "weight_init", (3, 4)),
+}
+
+
+@pytest.mark.parametrize("place", OF_A_LAYER)
+@pytest.mark.parametrize(
+    "rule, error, message",
+    [
+        (lambda rng, shape, *, fan_in, fan_out: rng.normal(size=(*shape[::-1], 2)), ValueError, "{shape}, got shape"),
+        (lambda rng, shape, *, fan_in, fan_out: 0.5, ValueError, r"{shape}, got shape \(\)"),
+        (lambda rng, shape, *, fan_in, fan_out: np.full(shape, np.nan), ValueError, "finite numbers, got NaN"),
+        (lambda rng, shape, *, fan_in, fan_out: np.full(shape, np.inf), ValueError, "finite numbers, got NaN or inf"),
+        (lambda rng, shape, *, fan_in, fan_out: np.full(shape, "a"), TypeError, "real numbers, got values of"),
+        (lambda rng, shape: rng.normal(size=shape), TypeError, r"form \(rng, shape, \*, fan_in, fan_out\), got <func"),
+        (lambda shape: np.zeros(shape), TypeError, r"form \(rng, shape, \*, fan_in, fan_out\)"),
+    ],
+)
+def test_a_layer_refuses_what_is_no_start_for_it(place, rule, error, message):
+    make, name, shape = OF_A_LAYER[place]
+    wanted = message.replace("{shape}", re.escape(str(shape)))
+    with pytest.raises(error, match=f"^{name} must .*{wanted}"):
+        make(**{name: rule}).init(np.random.default_rng(0))
+
+
+def test_an_error_within_an_initializer_is_its_own():
+    def broken(rng, shape, *, fan_in, fan_out):
+        return rng.normal(shape=shape)
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shape'"):
+        xpnn.Dense(2, 3, weight_init=broken).init(np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("name, kind", initializers._NAMES.items())
 def test_every_name_and_alias_makes_its_initializer(name, kind):
     assert initializers.get(name) == initializers.get(name.upper()) == initializers.get(kind) == kind()
@@ -196,9 +234,11 @@ def test_biases_take_what_needs_no_matrix(initializer):
     "make, message",
     [
         (lambda: initializers.get("ortogonal"), "unknown initializer 'ortogonal': did you mean 'orthogonal'"),
+        (lambda: initializers.get("he"), "did you mean 'he_uniform' or 'he_normal'"),
+        (lambda: initializers.get("glorot"), "did you mean 'glorot_normal' or 'glorot_uniform'"),
         (lambda: initializers.get(3), "initializer must be a name or an object of that kind, got 3"),
         (lambda: initializers.get("orthogonal", gian=2.0), "unknown option of Orthogonal 'gian': did you mean 'gain'"),
-        (lambda: initializers.get("zeros", gain=2.0), "unknown option of Zeros 'gain'"),
+        (lambda: initializers.get("zeros", gain=2.0), "Zeros takes no options, got gain"),
         (
             lambda: initializers.get(Orthogonal(), gain=2.0),
             r"options \(gain\) go with a name or a class of initializer, got Orth",

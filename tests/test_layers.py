@@ -1,18 +1,23 @@
 """Every layer of the table: forward, backward, members and samples, on every array library."""
 
+from dataclasses import fields, replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from tests.tables import COUPLED, INDICES, LAYERS, PICTURES
+from tests.tables import COUPLED, INDICES, INITIALIZERS, LAYERS, PICTURES, SCHEDULES, TUNED_ACTIVATIONS
 from tests.test_no_sync import LOOKS, STRICT
 from xpnn import Network, activations, layers
 from xpnn.backend import resolve
 from xpnn.layers import walk
 from xpnn.parameters import Layout, merge
+from xpnn.schedules import Constant
 from xpnn.testing import _step, assert_close, check_gradients
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 5))
+ONLY = [entry[0] if isinstance(entry, tuple) else entry for entry in LAYERS]
 PAIRS = [entry if isinstance(entry, tuple) else (entry, X) for entry in LAYERS]
 CASES = [pytest.param(layer, np.asarray(x, dtype=float), id=str(layer)) for layer, x in PAIRS]
 MODES = [pytest.param(False, id="inference"), pytest.param(True, id="training")]
@@ -43,6 +48,37 @@ def run(layer, backend, members=None, training=False, x=X, pick=None):
     state = layer.update_state(params, cache, xp=backend.xp) if training else None
     penalty = layer.penalty(params, cache, xp=backend.xp) if training and layer.penalizes else None
     return y, dx, grads, state, penalty
+
+
+def numbers_of(piece):
+    """The fields of a piece that hold floats, by name."""
+    found = {field.name: getattr(piece, field.name) for field in fields(piece) if field.init}
+    return {name: value for name, value in found.items() if isinstance(value, float)}
+
+
+def with_numbers(piece, kind):
+    """The piece with every float given as a number of another kind."""
+    return replace(piece, **{name: kind(value) for name, value in numbers_of(piece).items()})
+
+
+EVERY_PIECE = [*ONLY, *(entry[0] for table in (TUNED_ACTIVATIONS, SCHEDULES, INITIALIZERS) for entry in table)]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, Fraction], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("piece", EVERY_PIECE, ids=str)
+def test_numbers_of_another_kind_make_the_same_piece(piece, kind):
+    given = with_numbers(piece, kind)
+    assert given == with_numbers(piece, lambda value: float(kind(value)))
+    assert all(type(value) is float for value in numbers_of(given).values())
+    assert str(given) == str(with_numbers(piece, lambda value: float(kind(value))))
+
+
+@pytest.mark.parametrize("training", MODES)
+@pytest.mark.parametrize("layer, x", CASES)
+def test_numpys_numbers_do_not_widen_float32(layer, x, training):
+    backend = resolve("numpy", "float32")
+    for leaf in leaves(run(with_numbers(layer, np.float64), backend, training=training, x=x)):
+        assert leaf.dtype == np.float32
 
 
 def lane(tree, k):
@@ -198,6 +234,17 @@ def test_maxout_is_the_largest_piece_and_the_first_of_equals_takes_the_gradient(
     assert layers.Maxout(1, 1, pieces=3).gradients(same, cache, np.ones((2, 1)), xp=np)["bias"].tolist() == [2, 0, 0]
 
 
+@pytest.mark.parametrize("rule", ["orthogonal", "glorot_uniform", "normal"])
+def test_each_piece_of_a_maxout_is_drawn_as_a_dense_layer_is(rule):
+    rng = np.random.default_rng(0)
+    dense = [layers.Dense(6, 3, weight_init=rule).init(rng)["weight"] for _ in range(4)]
+    weight = layers.Maxout(6, 3, pieces=4, weight_init=rule).init(np.random.default_rng(0))["weight"]
+    assert (weight == np.concatenate(dense, axis=1)).all()
+    if rule == "orthogonal":
+        for piece in np.split(weight, 4, axis=1):
+            assert_close(piece.T @ piece, np.eye(3), atol=1e-12)
+
+
 def test_a_residual_adds_its_input_and_hands_on_state_and_random_bits():
     inner, backend = [layers.BatchNorm(5), layers.Dropout(0.5), layers.Dense(5, 5)], resolve("numpy", "float64")
     y, dx, grads, state, _ = run(layers.Residual(inner), backend, training=True)
@@ -333,6 +380,10 @@ def test_a_layer_shows_the_call_that_makes_it(layer):
     assert "..." in str(layer) or eval(str(layer), names) == layer
 
 
+def test_numpys_truth_is_a_flag():
+    assert layers.Dense(2, 3, bias=np.bool_(False)) == layers.Dense(2, 3, bias=False)
+
+
 def test_widths_that_do_not_fit_name_the_layers():
     block = layers.Sequential([layers.Dense(2, 30), layers.Dense(64, 1)])
     with pytest.raises(
@@ -354,6 +405,14 @@ def test_widths_that_do_not_fit_name_the_layers():
         (lambda: layers.Standardize((0.0,), (0.0,)), r"scale\[0\] must be > 0"),
         (lambda: layers.Standardize((0.0, 1.0), (1.0,)), "mean has 2 features and scale 1"),
         (lambda: layers.Sequential([layers.Dense(2, 3), "relu"]), r"layers\[1\] must be a layer, got 'relu'"),
+        (lambda: layers.Sequential(["relu"]), r"got 'relu': write activations.get\('relu'\)"),
+        (lambda: layers.Residual([]), "layers must be at least one, got none"),
+        (lambda: layers.Dense(3, 4, "relu"), "bias must be True or False, got 'relu': an activation is a layer of its"),
+        (lambda: layers.Dense(3, 4, bias=1), "bias must be True or False, got 1"),
+        (lambda: layers.LayerNorm(3, bias=None), "bias must be True or False, got None"),
+        (lambda: layers.Standardize((0.0,), (1.0,), "inverse"), "inverse must be True or False, got 'inverse'"),
+        (lambda: layers.GaussianNoise(Constant), r"std must be a number or a schedule, .*object, Constant\(...\)"),
+        (lambda: layers.FeatureEmbedding([3], weight_init="normall"), "unknown initializer 'normall'"),
         (lambda: layers.Residual("relu"), "layers must be a list, got 'relu'"),
         (lambda: layers.Residual(5), "layers must be a list, got 5"),
         (lambda: layers.LayerNorm(3, eps=-1.0), "eps must be > 0"),

@@ -1,10 +1,14 @@
 """Each loss: its gradient is that of exactly its value, with weights, members and every kind of target."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from tests.tables import LOSSES
+from tests.test_layers import numbers_of, with_numbers
 from xpnn import losses
+from xpnn.backend import resolve
 from xpnn.losses import Penalized
 from xpnn.testing import assert_close, check_loss
 
@@ -202,6 +206,16 @@ def test_shapes_that_would_broadcast_are_refused(loss, kind):
         loss(np.zeros(4), np.zeros(4))
 
 
+@pytest.mark.parametrize("index", [2, -1, 300])
+@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.kl_divergence], ids=str)
+def test_by_hand_an_index_that_names_no_class_is_refused(loss, index, backend):
+    prediction = backend.asarray(np.zeros((2, 2)))
+    for target in ([0, index], backend.asarray(np.asarray([0, index]), dtype=None)):
+        with pytest.raises(ValueError, match=r"target must hold class indices from 0 to 1, got "):
+            loss(prediction, target)
+    assert loss(prediction, [0, 1])[0] < 1.0
+
+
 def test_a_weight_that_would_broadcast_is_refused():
     with pytest.raises(ValueError, match=r"weight must be \(4,\), one a row, got shape \(4, 1\)"):
         losses.mean_squared_error(np.zeros((4, 1)), np.zeros((4, 1)), weight=np.ones((4, 1)))
@@ -216,6 +230,32 @@ def test_names(name):
 
 def test_a_class_is_its_default():
     assert losses.get(losses.Huber) == losses.huber
+
+
+def test_a_class_is_found_by_its_own_name_and_keras_spelling():
+    assert losses.get("MeanSquaredError") is losses.mean_squared_error
+    assert losses.get("KLDivergence") is losses.kl_divergence
+    assert losses.get("binary_crossentropy") is losses.binary_cross_entropy
+
+
+def test_a_loss_shows_only_what_is_not_at_its_default():
+    assert str(losses.huber) == "Huber()"
+    assert str(losses.Focal(1.0, alpha=None)) == "Focal(gamma=1, alpha=None)"
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, Fraction], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("loss, target_kind", EVERY)
+def test_a_constant_of_another_kind_widens_nothing(loss, target_kind, kind):
+    same = with_numbers(loss, kind)
+    assert same == with_numbers(loss, lambda value: float(kind(value)))
+    assert all(type(value) is float for value in numbers_of(same).values())
+    prediction, target = case(loss, target_kind)
+    target = target if target_kind == "classes" else np.float32(target)
+    value, gradient = same(np.float32(prediction), target)
+    assert value.dtype == gradient.dtype == np.float32
+    strict = resolve("array-api-strict", "float32")
+    value, gradient = same(strict.asarray(prediction), on(strict, target))
+    assert value.dtype == gradient.dtype == strict.float
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,25 @@ def test_penalties_by_member_schedule_and_layer():
         linear().fit(X, Y, Penalized("mse", l2=0.1, multipliers={"wieght": 0.0}))
 
 
+@pytest.mark.parametrize("weight", [None, np.linspace(0.5, 2.0, 40), np.zeros(40)], ids=["rows", "weights", "zero"])
+def test_a_penalty_per_row_is_scikit_learns_alpha(weight):
+    net, total = linear(), 40 if weight is None else (weight.sum() or 1.0)
+    plain, grads = net.value_and_grad(X, Y, "mse", sample_weight=weight)
+    value, slopes = net.value_and_grad(X, Y, Penalized("mse", l2=3.0, per_row=True), sample_weight=weight)
+    assert value - plain == pytest.approx(1.5 * np.sum(net.weights[0] ** 2) / total)
+    assert np.allclose(slopes[0]["weight"] - grads[0]["weight"], 3.0 * net.weights[0] / total)
+
+
+def test_an_epochs_numbers_hold_no_vector_of_parameters_a_step():
+    net = xpnn.Network(xpnn.mlp([3, 50, 1], dropout=0.5), members=2)
+    loss = Penalized("mse", l1=0.1, l2=lambda step: 0.1 / (1 + step), multipliers={0: 0.5})
+    rows = net._prepare(loss, xpnn.Adam(lambda step: 0.1, multipliers={"bias": 0.0}))[1].epoch(0, range(20), 0)
+    arrays = {
+        id(a): a for row in rows for a in (*row.optimizer.values(), *row.penalty.values(), row.multiplier, row.prices)
+    }
+    assert sum(a.size for a in arrays.values()) < 2 * net.n_params + 20 * 20
+
+
 def test_no_penalty_costs_nothing_and_changes_nothing():
     one, other = linear(), linear()
     one.fit(X, Y, "mse", epochs=3)
@@ -240,6 +259,22 @@ def test_an_activation_that_is_not_the_losss_own_is_no_logit(ending, loss):
     net = xpnn.Network(xpnn.mlp([3, 2, 1], output=ending))
     with pytest.raises(ValueError, match="takes logits or a last layer"):
         net.fit(X, np.ones(40), loss)
+
+
+@pytest.mark.parametrize(
+    "behind", [xpnn.Dropout(0.1), xpnn.GaussianNoise(0.1), xpnn.layers.ActivityPenalty(), xpnn.Flatten((3,))]
+)
+@pytest.mark.parametrize("loss, ending", [("cross_entropy", "softmax"), ("bce", "sigmoid"), ("hinge", "sigmoid")])
+def test_a_probability_behind_a_layer_that_learns_nothing_is_no_logit(loss, ending, behind):
+    net = xpnn.Network([*xpnn.mlp([3, 3], output=ending), behind])
+    with pytest.raises(ValueError, match=f"takes (logits|scores).* but the network ends in .*{ending.title()}"):
+        net.evaluate(X, np.ones((40, 3)) / 3, loss)
+
+
+@pytest.mark.parametrize("ending", ["sigmoid", "softmax"])
+def test_hinge_takes_scores_and_no_probabilities(ending):
+    with pytest.raises(ValueError, match="Hinge takes scores that are no probabilities"):
+        xpnn.Network(xpnn.mlp([3, 2, 1], output=ending)).fit(X, np.ones(40), "hinge")
 
 
 def test_log_softmax_goes_with_the_cross_entropy():

@@ -11,10 +11,10 @@ from tests.tables import OPTIMIZERS
 from tests.test_no_sync import LOOKS, STRICT
 from xpnn import optimizers, schedules
 from xpnn.backend import resolve
-from xpnn.parameters import Layout, multiplier_table
 from xpnn.testing import assert_close
 
 GRADS = np.random.default_rng(0).normal(size=(12, 7))
+LONG = np.random.default_rng(1).normal(size=(60, 7))
 START = np.linspace(-1.0, 1.0, 7)
 NUMPY = resolve("numpy", "float64")
 ALL = [optimizer for optimizer, _ in OPTIMIZERS]
@@ -52,12 +52,13 @@ class Lion:
     """Algorithm 2 of Chen et al. (2023), in PyTorch's manner."""
 
     def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
-        self.p, self.m, self.lr, self.betas, self.weight_decay = params[0], 0.0, lr, betas, weight_decay
+        self.p, self.m = params[0], 0.0
+        self.param_groups = [{"lr": lr, "betas": betas, "weight_decay": weight_decay}]
 
     def step(self):
-        p, (beta1, beta2) = self.p.data, self.betas
+        p, lr, (beta1, beta2), weight_decay = self.p.data, *self.param_groups[0].values()
         c = beta1 * self.m + (1 - beta1) * self.p.grad
-        self.p.data = p - self.lr * (c.sign() + self.weight_decay * p)
+        self.p.data = p - lr * (c.sign() + weight_decay * p)
         self.m = beta2 * self.m + (1 - beta2) * self.p.grad
 
 
@@ -79,6 +80,82 @@ def test_pytorchs_steps(optimizer, theirs, torch):
         p.grad = torch.tensor(gradient)
         their.step()
         assert_close(ours, p.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+# The name of each number in a param_group of PyTorch's, with the place in its tuple of betas.
+THEIRS = {"learning_rate": "lr", "rho": "alpha", "beta1": ("betas", 0), "beta2": ("betas", 1)}
+
+
+def falling(step, k=0):
+    """A factor on a schedulable number that changes in every step, and from number to number."""
+    return 0.3 + 0.7 / (1.0 + 0.5 * ((step + k) % 5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """`number`, itself a schedule or not, times what `falling` gives."""
+
+    number: object
+    k: int
+
+    def __call__(self, step):
+        return (self.number(step) if callable(self.number) else self.number) * falling(step, self.k)
+
+
+def scheduled(optimizer, names=None):
+    """`optimizer` with all its numbers, or those of `names`, changing from step to step."""
+    found = optimizers.number_fields(optimizer)
+    found = {name: value for name, value in found.items() if value != 0.0 and (names is None or name in names)}
+    return dataclasses.replace(optimizer, **{name: Scaled(value, k) for k, (name, value) in enumerate(found.items())})
+
+
+@pytest.mark.parametrize("names", [None, ["beta1"], ["beta2"]], ids=str)
+@pytest.mark.parametrize("optimizer, theirs", OPTIMIZERS, ids=str)
+def test_pytorchs_steps_under_schedules_of_every_number(optimizer, theirs, names, torch):
+    p = torch.tensor(START, requires_grad=True)
+    their = eval(theirs.replace("(p", "([p]"), vars(torch.optim) | {"Lion": Lion, "p": p})
+    group, optimizer = their.param_groups[0], scheduled(optimizer, names)
+    changing = {n: value for n, value in optimizers.number_fields(optimizer).items() if isinstance(value, Scaled)}
+    given = {name: group["lr"] if name == "learning_rate" else value.number for name, value in changing.items()}
+    for step, (ours, _) in enumerate(steps(optimizer, grads=LONG)[1:]):
+        for name, value in changing.items():
+            place = THEIRS.get(name, name)
+            number = given[name] * falling(step, value.k)
+            if isinstance(place, tuple):
+                group["betas"] = tuple(number if i == place[1] else old for i, old in enumerate(group["betas"]))
+            else:
+                group[place] = number
+        p.grad = torch.tensor(LONG[step])
+        their.step()
+        assert_close(ours, p.detach().numpy(), rtol=1e-10, atol=1e-13)
+
+
+def standing(optimizer):
+    """`optimizer` with every number a schedule that stands still."""
+    numbers = {name: value for name, value in optimizers.number_fields(optimizer).items() if not callable(value)}
+    numbers = {name: value for name, value in numbers.items() if name != "momentum" or value != 0.0}
+    return dataclasses.replace(optimizer, **{name: schedules.Constant(value) for name, value in numbers.items()})
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_schedule_that_stands_still_is_the_number(optimizer, backend, tolerance):
+    expected = backend.asarray(run(optimizer))
+    assert_close(run(standing(optimizer), backend), expected, rtol=tolerance * 10, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_members_step_apart_under_their_own_schedules(optimizer):
+    optimizer, shares = scheduled(optimizer), np.asarray([[1.0], [0.5], [0.0]])
+    numbers = optimizers.number_fields(optimizer)
+    together = dataclasses.replace(
+        optimizer, **{n: lambda step, one=one: shares * one(step) for n, one in numbers.items() if callable(one)}
+    )
+    starts, grads = np.stack([START, -START, START + 1]), np.stack([GRADS, 2 * GRADS, -GRADS], axis=1)
+    found = run(together, NUMPY, starts, grads, (3, 1))
+    for k, share in enumerate(shares[:, 0]):
+        own = {n: lambda step, one=one, share=share: share * one(step) for n, one in numbers.items() if callable(one)}
+        alone = run(dataclasses.replace(optimizer, **own), NUMPY, starts[k], grads[:, k])
+        assert_close(found[k], alone, rtol=1e-14)
 
 
 @pytest.mark.parametrize("optimizer", [*ALL, *WITH_OPTIONS], ids=str)
@@ -146,7 +223,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", [*ALL, *WITH_OPTIONS, *EDGES], ids=str)
+@pytest.mark.parametrize("optimizer", [*ALL, *WITH_OPTIONS, *EDGES, *map(standing, EDGES)], ids=str)
 def test_nothing_overflows_or_divides_by_zero(optimizer, dtype):
     backend = resolve("numpy", dtype)
     optimizer = dataclasses.replace(optimizer, weight_decay=0.0)
@@ -304,152 +381,3 @@ def test_structure_is_what_is_asked_for():
     assert not hasattr(optimizers.Adam().init(START, xp=np), "largest")
     state = optimizers.SGD(average=0.5).init(np.ones((3, 7)), xp=np)
     assert state.rule == () and state.average.shape == (3, 7) and state.weight.shape == (3, 1)
-
-
-def test_the_numbers_are_those_that_are_there():
-    assert set(optimizers.number_fields(optimizers.SGD(0.1))) == {"learning_rate", "momentum"}
-    shared = {"weight_decay", "clip_value", "clip_norm", "average"}
-    assert set(optimizers.number_fields(WITH_OPTIONS[0])) == shared | {"learning_rate", "momentum"}
-    assert set(optimizers.Lion.numbers) == shared | {"learning_rate", "beta1", "beta2"}
-    assert optimizers.number_fields(optimizers.Adam(0.1, weight_decay=[0.0, 0.1]))["weight_decay"] == (0.0, 0.1)
-    assert optimizers.AdamW.numbers["clip_norm"] == {"low": 0.0, "open_low": True}
-
-
-def test_equal_settings_are_equal_optimizers():
-    assert optimizers.Adam(0.1) == optimizers.Adam(0.1)
-    assert optimizers.Adam(np.asarray([0.1, 0.2])) == optimizers.Adam([0.1, 0.2])
-    assert optimizers.SGD(schedules.Constant(0.1)) == optimizers.SGD(schedules.Constant(0.1))
-    assert optimizers.Adam(0.1) != optimizers.Adam(0.2)
-    assert optimizers.Adam(0.1, clip_norm=1) != optimizers.Adam(0.1)
-    assert optimizers.Adam(0.1, clip_norm=1) == optimizers.Adam(0.1, clip_norm=np.float32(1))
-    assert optimizers.Adam(0.1, weight_decay=0.01) != optimizers.AdamW(0.1)
-    assert hash(optimizers.SGD(0.1, multipliers={"bias": 0.5})) == hash(optimizers.SGD(0.1, multipliers={"bias": 0.5}))
-
-
-def test_an_optimizer_is_shown_as_the_call_that_makes_it():
-    assert repr(optimizers.Adam()) == "Adam()"
-    shown = "RMSprop(learning_rate=0.1, centered=True, clip_norm=1, multipliers={'bias': 0})"
-    assert repr(optimizers.RMSprop(0.1, centered=True, clip_norm=1, multipliers={"bias": 0})) == shown
-    assert repr(optimizers.Adam([0.1] * 64)) == "Adam(learning_rate=(0.1, ..., 0.1))"
-    assert repr(optimizers.AdamW(weight_decay=0.0)) == "AdamW(weight_decay=0)"
-
-
-@pytest.mark.parametrize(
-    "name, wanted",
-    [
-        ("sgd", optimizers.SGD(0.01)),
-        ("Lion", optimizers.Lion(1e-4)),
-        ("rmsprop", optimizers.RMSprop(0.01)),
-        ("adagrad", optimizers.Adagrad(0.01)),
-        ("Adam", optimizers.Adam(0.001)),
-        ("AdamW", optimizers.AdamW(0.001, weight_decay=0.01)),
-        ("nadam", optimizers.NAdam(0.002)),
-        ("radam", optimizers.RAdam(0.001)),
-        (optimizers.NAdam, optimizers.NAdam()),
-        (optimizers.Lion(0.1), optimizers.Lion(0.1)),
-    ],
-)
-def test_optimizers_by_name(name, wanted):
-    assert optimizers.get(name) == wanted
-
-
-@dataclasses.dataclass(frozen=True)
-class SignDescent(optimizers.Optimizer):
-    """An optimizer of one's own: a rule, a plain tuple of numbers, and an option that may be left out."""
-
-    learning_rate: float = 0.1
-    longest: float | None = None
-
-    numbers = ("learning_rate", "longest")
-
-    def rule(self, params, grads, state, hyper, *, xp):
-        length = hyper["learning_rate"] if self.longest is None else hyper["longest"]
-        return params - length * xp.sign(grads), state
-
-
-@dataclasses.dataclass(frozen=True)
-class Whole(optimizers.Optimizer):
-    """One that writes the whole contract itself."""
-
-    learning_rate: float = 0.1
-
-    def init(self, params, *, xp):
-        return ()
-
-    def update(self, params, grads, state, hyper, *, xp):
-        return params - hyper["learning_rate"] * grads, state
-
-
-def test_an_optimizer_of_ones_own():
-    decaying = SignDescent(0.5, weight_decay=0.5, clip_norm=1.0, average=0.0)
-    params, state = steps(decaying, start=np.asarray([4.0, 4.0]), grads=np.asarray([[3.0, -3.0]]))[-1]
-    assert params.tolist() == decaying.shown(params, state).tolist() == [2.5, 3.5]
-    assert run(SignDescent(longest=2), start=np.zeros(1), grads=np.ones((1, 1))).tolist() == [-2.0]
-    assert optimizers.number_fields(SignDescent()) == {"learning_rate": 0.1}
-    assert SignDescent.numbers["longest"] == {} and "average" in SignDescent.numbers
-    params, state = steps(Whole(1.0), grads=GRADS[:1])[-1]
-    assert (Whole().shown(params, state) == START - GRADS[0]).all()
-    with pytest.raises(ValueError, match="longest must be finite"):
-        SignDescent(longest=np.inf)
-    with pytest.raises(NotImplementedError, match="Unwritten has no rule"):
-        run(type("Unwritten", (Whole,), {"update": optimizers.Optimizer.update})())
-
-
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda: optimizers.SGD(-0.1), "learning_rate must be >= 0, got -0.1"),
-        (lambda: optimizers.SGD(0.1, momentum=1.0), "momentum must be >= 0 and < 1"),
-        (lambda: optimizers.SGD(0.1, nesterov=True), "nesterov=True needs a momentum > 0, got momentum=0.0"),
-        (lambda: optimizers.SGD(0.1, 0.9, 0.5), "nesterov must be True or False, got 0.5"),
-        (lambda: optimizers.SGD(None), "learning_rate must be a number, got None"),
-        (lambda: optimizers.SGD(clip_norm=0), "clip_norm must be > 0, got 0"),
-        (lambda: optimizers.SGD(clip_value=-1.0), "clip_value must be > 0, got -1.0"),
-        (lambda: optimizers.SGD(clip_value="1"), "clip_value must be a number, got '1'"),
-        (lambda: optimizers.SGD(average=1.0), "average must be >= 0 and < 1, got 1.0"),
-        (lambda: optimizers.Adam(weight_decay=-1), "weight_decay must be >= 0, got -1"),
-        (lambda: optimizers.Adam(weight_decay=None), "weight_decay must be a number, got None"),
-        (lambda: optimizers.Adam(clip_norm=[1.0, 0.0]), r"clip_norm\[1\] must be > 0"),
-        (lambda: optimizers.Adam([0.1, -0.2]), r"learning_rate\[1\] must be >= 0"),
-        (lambda: optimizers.Adam("fast"), "learning_rate must be a number, got 'fast'"),
-        (lambda: optimizers.Adam(beta2=1.5), "beta2 must be"),
-        (lambda: optimizers.Adam(eps=0), "eps must be > 0"),
-        (lambda: optimizers.RMSprop(rho=1.5), "rho must be >= 0 and < 1, got 1.5"),
-        (lambda: optimizers.RMSprop(centered="yes"), "centered must be True or False, got 'yes'"),
-        (lambda: optimizers.Adagrad(initial_accumulator_value=-1), "initial_accumulator_value must be >= 0, got -1"),
-        (lambda: optimizers.NAdam(momentum_decay=-1), "momentum_decay must be >= 0"),
-        (lambda: optimizers.RAdam(eps=(1e-8, 1e-8)), "eps must be a number"),
-        (lambda: optimizers.SGD(multipliers={"bias": -1}), r"multipliers\['bias'\] must be >= 0"),
-        (lambda: optimizers.SGD(multipliers=[1.0]), "multipliers must be a dict"),
-        (lambda: optimizers.get("adom"), "did you mean 'adam'"),
-        (lambda: optimizers.get("adamm"), "did you mean 'adam'"),
-        (lambda: optimizers.get("rms_prop"), "did you mean 'rmsprop'"),
-    ],
-)
-def test_wrong_settings_are_refused(make, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        make()
-
-
-LAYOUT = Layout([{"weight": np.zeros((1, 2)), "bias": np.zeros(2)}, {}, {"weight": np.zeros((2, 1))}])
-
-
-@pytest.mark.parametrize(
-    "multipliers, table",
-    [
-        ({}, None),
-        ({"bias": 0.5}, [1, 1, 0.5, 0.5, 1, 1]),
-        ({0: 0}, [0, 0, 0, 0, 1, 1]),
-        ({-1: 3}, [1, 1, 1, 1, 3, 3]),
-        ({"2.weight": 2, "weight": 0.5}, [0.5, 0.5, 1, 1, 1, 1]),
-    ],
-)
-def test_multipliers_by_name_layer_or_both(multipliers, table):
-    assert multiplier_table(LAYOUT, 3, multipliers) == table
-
-
-def test_a_multiplier_that_reaches_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"multipliers: 'biases' is no parameter or layer"):
-        multiplier_table(LAYOUT, 3, {"biases": 1.0})
-    with pytest.raises(ValueError, match="multipliers: 1 is no"):
-        multiplier_table(LAYOUT, 3, {1: 1.0})

@@ -198,6 +198,15 @@ def test_every_name_makes_its_schedule(name, kind):
     assert made == kind(**options) == schedules.get(kind, **options) == schedules.get(made)
 
 
+def test_a_class_is_found_by_its_own_name():
+    assert schedules.get("CosineDecay", initial=0.1, steps=2) == schedules.get("cosine_decay", initial=0.1, steps=2)
+
+
+def test_a_schedule_shows_only_what_is_not_at_its_default():
+    assert str(CosineDecay(0.1, 100)) == "CosineDecay(0.1, 100)"
+    assert str(OneCycle(0.1, 50, anneal="linear")) == "OneCycle(0.1, 50, anneal='linear')"
+
+
 def test_a_function_comes_back_as_it_is():
     def halved(step):
         return 0.5**step
@@ -217,7 +226,12 @@ def test_a_function_comes_back_as_it_is():
             lambda: schedules.get("cosine_decay", initial=1, step=2),
             "option of CosineDecay 'step': did you mean 'steps'",
         ),
-        (lambda: schedules.get("cosine_decay", initial=1), "missing 1 required positional argument: 'steps'"),
+        (lambda: schedules.get("piecewise"), "Piecewise needs boundaries, values, got none of them"),
+        (lambda: schedules.get(StepDecay, steps=1), "StepDecay needs initial, rate, steps, got steps"),
+        (lambda: schedules.get("cosine"), "unknown schedule 'cosine': did you mean 'cosine_decay'"),
+        (lambda: xpnn.SGD(StepDecay), r"learning_rate must be .*, got a class: give an object, StepDecay\(...\)"),
+        (lambda: xpnn.Dropout(CosineDecay), "rate must be a number or a schedule, got a class: give an object"),
+        (lambda: schedules.get("cosine_decay", initial=1), "CosineDecay needs initial, steps, got initial"),
         (
             lambda: schedules.get(lambda step: 1.0, steps=2),
             r"options \(steps\) go with a name or a class of schedule, got <function",
@@ -245,7 +259,7 @@ def test_a_function_comes_back_as_it_is():
         (lambda: CosineDecay(0.1, 10, warmup=-1), "warmup must be >= 0, got -1"),
         (
             lambda: CosineDecay(0.1, 3, restarts=4),
-            r"an update for each of 5 cycles, got CosineDecay\(.*steps=3.*restarts=4",
+            r"an update for each of 5 cycles, got CosineDecay\(0.1, 3, restarts=4\)",
         ),
         (lambda: CosineDecay(0.1, 100, restarts=400, growth=1e9), "an update for each of 401 cycles"),
         (lambda: CosineDecay(0.1, 10, growth=0.5), "growth must be >= 1, got 0.5"),

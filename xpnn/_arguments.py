@@ -9,7 +9,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 Number = Any
@@ -17,22 +17,25 @@ Number = Any
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """The entry called `name`, in any case and with - or a space for _; else a ValueError that knows the near misses.
+    """The entry called `name`, in any case and with a -, a space or nothing for _, so that "LeakyReLU" is leaky_relu;
+    else a ValueError that knows the near misses.
 
-    >>> lookup("colour", "Red", {"red": 1, "green": 2})
+    >>> lookup("colour", "DarkRed", {"dark_red": 1, "green": 2})
     1
-    >>> lookup("colour", "gren", {"red": 1, "green": 2})
+    >>> lookup("colour", "gren", {"dark_red": 1, "green": 2})
     Traceback (most recent call last):
         ...
-    ValueError: unknown colour 'gren': did you mean 'green'? The names are green, red.
+    ValueError: unknown colour 'gren': did you mean 'green'? The names are dark_red, green.
     """
     if not isinstance(name, str):
         raise TypeError(f"{kind} must be a name or an object of that kind, got {name!r}")
-    names = {_plain(key): key for key in table}
-    if _plain(name) in names:
-        return table[names[_plain(name)]]
-    near = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {names[near[0]]!r}? " if near else ""
+    names, plain = {_plain(key): key for key in table}, _plain(name)
+    if plain in names:
+        return table[names[plain]]
+    near = difflib.get_close_matches(plain, names, n=3, cutoff=0.6)
+    near = near or [key for key in names if plain and key.startswith(plain)][:3]
+    near = near or difflib.get_close_matches(plain, names, n=1, cutoff=0.5)
+    hint = f"did you mean {_either(repr(names[key]) for key in near)}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}The names are {', '.join(sorted(table))}.")
 
 
@@ -56,8 +59,16 @@ def named(
     found = find(found) if by_name and find else found
     if isinstance(found, type) or (by_name and options):
         made = found if isinstance(found, type) else type(found)
-        known = {field.name: field.name for field in fields(made)} if options else {}
-        return made(**{lookup(f"option of {made.__name__}", name, known): value for name, value in options.items()})
+        settings = [field for field in fields(made) if field.init] if is_dataclass(made) else []
+        known = {field.name: field.name for field in settings}
+        if options and not known:
+            raise ValueError(f"{made.__name__} takes no options, got {', '.join(options)}")
+        options = {lookup(f"option of {made.__name__}", name, known): value for name, value in options.items()}
+        required = [one.name for one in settings if one.default is MISSING and one.default_factory is MISSING]
+        if not options.keys() >= set(required):
+            got = ", ".join(options) or "none of them"
+            raise TypeError(f"{made.__name__} needs {', '.join(required)}, got {got}")
+        return made(**options)
     if options:
         raise TypeError(f"options ({', '.join(options)}) go with a name or a class of {kind}, got {given!r}")
     return found
@@ -73,7 +84,12 @@ def bounds_of(declared: Mapping[str, Any] | Sequence[str], name: str) -> Mapping
 
 
 def _plain(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
+    return "".join(letter for letter in name.lower() if letter not in "_- ")
+
+
+def _either(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def check_number(
@@ -84,8 +100,11 @@ def check_number(
     high: float = math.inf,
     open_low: bool = False,
     open_high: bool = False,
-) -> None:
-    """Raise unless `value` is a finite number between `low` and `high` (an open end excludes the bound itself)."""
+) -> float:
+    """`value` as a float, since a NumPy scalar would widen float32 arrays.
+
+    Raises unless it is a finite number between `low` and `high` (an open end excludes the bound itself).
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     value = float(value)
@@ -99,6 +118,7 @@ def check_number(
         ]
         wanted = " and ".join(b for b in bounds if b) or "finite"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return value
 
 
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
@@ -110,6 +130,15 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
     return int(value)
 
 
+def check_flag(name: str, value: Any, hint: str = "") -> bool:
+    """`value` as a bool; raises a TypeError, with the hint, unless it is True or False."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a NumPy bool
+        value = value.item()
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}{f': {hint}' if hint else ''}")
+    return value
+
+
 def as_list(name: str, values: Any) -> list[Any]:
     """`values` as a list; raises a TypeError where it is no sequence of objects."""
     if isinstance(values, str) or not isinstance(values, Iterable):
@@ -119,25 +148,33 @@ def as_list(name: str, values: Any) -> list[Any]:
 
 def hyper_parameter(name: str, value: Number, **bounds: Any) -> Number:
     """A checked hyper-parameter in a form that compares and hashes: float, tuple of floats (one a member), schedule."""
+    if isinstance(value, type):
+        raise TypeError(f"{name} must be a number or a schedule, got a class: give an object, {value.__name__}(...)")
     if isinstance(value, Callable):
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
-        for i, one in enumerate(value):
-            check_number(f"{name}[{i}]", one, **bounds)
-        return tuple(float(one) for one in value)
-    check_number(name, value, **bounds)
-    return float(value)
+        return tuple(check_number(f"{name}[{i}]", one, **bounds) for i, one in enumerate(value))
+    return check_number(name, value, **bounds)
 
 
 def check_multipliers(multipliers: Any) -> dict[Any, float]:
     """A copy of a table of factors by parameter name or layer, each at least 0: the caller's own may change later."""
     if not isinstance(multipliers, Mapping):
         raise TypeError(f"multipliers must be a dict of factors by parameter name or layer, got {multipliers!r}")
-    for key, factor in multipliers.items():
-        check_number(f"multipliers[{key!r}]", factor, low=0.0)
-    return dict(multipliers)
+    return {key: check_number(f"multipliers[{key!r}]", factor, low=0.0) for key, factor in multipliers.items()}
+
+
+class Shown:
+    """A base of dataclasses that are shown as the call that makes them, without what stands at its default."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = cls.__repr__  # its own before @dataclass looks, which then leaves it
+
+    def __repr__(self) -> str:
+        return call_of(self)
 
 
 def call_of(settings: Any) -> str:

@@ -17,7 +17,7 @@ def attach(
 
     >>> find, _, public = attach("xpnn", {"schedules": "Constant Schedule"}, ("random",))
     >>> find("Constant")(0.1), public
-    (Constant(initial=0.1), ['random', 'Constant', 'Schedule'])
+    (Constant(0.1), ['random', 'Constant', 'Schedule'])
     """
     homes = {name: module for module, listed in names.items() for name in listed.split()}
     public = [*modules, *homes]

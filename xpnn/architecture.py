@@ -8,7 +8,7 @@ from typing import Any
 from xpnn import activations
 from xpnn._arguments import as_list, check_count, check_number
 from xpnn.activations import Activation
-from xpnn.layers import BatchNorm, Dense, Dropout, Layer, Sequential
+from xpnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Sequential
 
 
 def mlp(
@@ -29,7 +29,7 @@ def mlp(
     activation : one for all hidden layers, or a list with one for each; a list with one more names the output's too.
     output : the last layer's activation; None is "identity" (or the last of the `activation` list).
     dropout : rate of a Dropout after every hidden layer; 0 leaves it out.
-    norm : "batch" puts a BatchNorm before every hidden activation, in place of the bias.
+    norm : "batch" or "layer" puts a BatchNorm or LayerNorm before every hidden activation, in place of the bias.
     weight_init, bias_init : initializers of every Dense layer.
 
     Raises
@@ -53,14 +53,14 @@ def mlp(
             raise ValueError(
                 f"activation must be one, or one for each of the {hidden} hidden layers, got {activation!r}"
             )
-    if norm not in (None, "batch"):
-        raise ValueError(f"norm must be None or 'batch', got {norm!r}")
+    if norm not in (None, "batch", "layer"):
+        raise ValueError(f"norm must be None, 'batch' or 'layer', got {norm!r}")
     check_number("dropout", dropout, low=0.0, high=1.0, open_high=True)
     starts = {"weight_init": weight_init, "bias_init": bias_init}
     layers: list[Layer] = []
     for n_in, n_out, name in zip(widths[:-2], widths[1:-1], chosen, strict=True):
         layers += [Dense(n_in, n_out, bias=norm is None, **starts)]
-        layers += [BatchNorm(n_out)] if norm == "batch" else []
+        layers += [BatchNorm(n_out)] if norm == "batch" else [LayerNorm(n_out)] if norm == "layer" else []
         layers += [activations.get(name)]
         layers += [Dropout(dropout)] if dropout else []
     layers.append(Dense(widths[-2], widths[-1], **starts))
@@ -70,27 +70,40 @@ def mlp(
 
 def last_layer(layer: Layer) -> Layer:
     """The layer whose output is the network's: the last, in a Sequential its last; other containers count as one."""
-    while isinstance(layer, Sequential) and layer.layers:
-        layer = layer.layers[-1]
-    return layer
+    return (_in_a_row(layer) or [layer])[-1]
+
+
+def _in_a_row(layer: Layer) -> list[Layer]:
+    """The layers of nested Sequentials one after another."""
+    if not isinstance(layer, Sequential):
+        return [layer]
+    return [one for child in layer.layers for one in _in_a_row(child)]
 
 
 def trunk(layer: Sequential, loss: Any) -> Sequential:
     """The layers up to what the loss takes: without the last activation where that is the loss's link.
 
-    Raises ValueError where the network ends in another activation, whose output would pass for logits.
+    Raises ValueError where the network ends in another activation, or in a probability behind layers that learn
+    nothing (a Dropout): its output would pass for logits or scores.
     """
     link, ending = getattr(loss, "link", None), last_layer(layer)
-    if link is None or not isinstance(ending, Activation) or ending == activations.identity:
+    scores = link is not None or getattr(loss, "threshold", None) is not None
+    if not scores or ending == activations.identity:
         return layer
-    if ending == link:
+    if link is not None and ending == link:
         return _without_last(layer)
     if ending == activations.log_softmax and link == activations.softmax:  # logits too, of the same probabilities
         return layer
-    raise ValueError(
-        f"loss {type(loss).__name__} takes logits or a last layer {link}, but the network ends in {ending}: "
-        "leave that layer out, or take the loss that goes with it"
-    )
+    deciding = [one for one in _in_a_row(layer) if one.learns or isinstance(one, Activation)][-1:]
+    if (link is not None and isinstance(ending, Activation)) or getattr(deciding and deciding[0], "probability", False):
+        kind = type(getattr(loss, "loss", loss)).__name__
+        wanted = f"logits or a last layer {link}" if link is not None else "scores that are no probabilities"
+        ends = " and then ".join(str(one) for one in dict.fromkeys((*deciding, ending)))
+        raise ValueError(
+            f"loss {kind} takes {wanted}, but the network ends in {ends}: leave that layer out, or take the loss that "
+            "goes with it"
+        )
+    return layer
 
 
 def _without_last(layer: Sequential) -> Sequential:

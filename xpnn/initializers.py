@@ -6,17 +6,19 @@ it, so every backend starts from the same numbers.
 
 from __future__ import annotations
 
+import inspect
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnn._arguments import BELOW_ONE, check_count, check_number, lookup, named
+from xpnn._arguments import BELOW_ONE, Shown, check_count, check_number, lookup, named
 
 
 @dataclass(frozen=True)
-class Initializer:
+class Initializer(Shown):
     """A rule for initial values. Subclasses write `__call__(rng, shape, *, fan_in, fan_out)`.
 
     `fan_in` and `fan_out` are the widths that the layer connects; a bias is given those of its layer's weight.
@@ -41,10 +43,10 @@ class Constant(Initializer):
     value: float = 0.0
 
     def __post_init__(self):
-        check_number("value", self.value)
+        object.__setattr__(self, "value", check_number("value", self.value))
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
-        return np.full(shape, float(self.value))
+        return np.full(shape, self.value)
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class TruncatedNormal(Initializer):
     decimals: int | None = None
 
     def __post_init__(self):
-        check_number("std", self.std, low=0.0, open_low=True)
-        check_number("bound", self.bound, low=0.0, open_low=True)
+        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
+        object.__setattr__(self, "bound", check_number("bound", self.bound, low=0.0, open_low=True))
         if self.decimals is not None:
-            check_count("decimals", self.decimals, low=0)
+            object.__setattr__(self, "decimals", check_count("decimals", self.decimals, low=0))
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         from scipy.special import ndtr, ndtri
@@ -96,8 +98,8 @@ class Normal(Initializer):
     std: float = 0.05
 
     def __post_init__(self):
-        check_number("mean", self.mean)
-        check_number("std", self.std, low=0.0, open_low=True)
+        object.__setattr__(self, "mean", check_number("mean", self.mean))
+        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         return rng.normal(self.mean, self.std, shape)
@@ -116,8 +118,8 @@ class Uniform(Initializer):
     high: float = 0.05
 
     def __post_init__(self):
-        check_number("low", self.low)
-        check_number("high", self.high)
+        object.__setattr__(self, "low", check_number("low", self.low))
+        object.__setattr__(self, "high", check_number("high", self.high))
         if self.high <= self.low:
             raise ValueError(f"high must be > low ({self.low:g}), got {self.high:g}")
 
@@ -153,10 +155,12 @@ def gain(activation: str, slope: float = 0.01) -> float:
 
 def _factor(value: Any) -> float:
     """A field `gain` as a number."""
-    if isinstance(value, str):
-        return gain(value)
-    check_number("gain", value, low=0.0, open_low=True)
-    return float(value)
+    return gain(value) if isinstance(value, str) else value
+
+
+def _checked_gain(value: Any) -> float | str:
+    known = isinstance(value, str) and gain(value)
+    return value if known else check_number("gain", value, low=0.0, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class VarianceScaling(Initializer):
     included: ClassVar[float] = 1.0  # the gain that `scale` holds already
 
     def __post_init__(self):
-        _factor(self.gain)
+        object.__setattr__(self, "gain", _checked_gain(self.gain))
 
     def __call__(self, rng, shape, *, fan_in, fan_out):
         factor = _factor(self.gain) / (self.included if isinstance(self.gain, str) else 1.0)
@@ -271,7 +275,7 @@ class Orthogonal(Initializer):
     gain: float | str = 1.0
 
     def __post_init__(self):
-        _factor(self.gain)
+        object.__setattr__(self, "gain", _checked_gain(self.gain))
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         _check_matrix(self, shape)
@@ -308,8 +312,8 @@ class Sparse(Initializer):
     std: float = 0.01
 
     def __post_init__(self):
-        check_number("sparsity", self.sparsity, **BELOW_ONE)
-        check_number("std", self.std, low=0.0, open_low=True)
+        object.__setattr__(self, "sparsity", check_number("sparsity", self.sparsity, **BELOW_ONE))
+        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         _check_matrix(self, shape)
@@ -340,25 +344,11 @@ lecun_normal = LeCunNormal
 orthogonal = Orthogonal
 sparse = Sparse
 
-_NAMES = {
-    "zeros": Zeros,
-    "constant": Constant,
-    "truncated_normal": TruncatedNormal,
-    "normal": Normal,
-    "uniform": Uniform,
-    "glorot_uniform": GlorotUniform,
-    "xavier_uniform": GlorotUniform,
-    "glorot_normal": GlorotNormal,
-    "xavier_normal": GlorotNormal,
-    "he_uniform": HeUniform,
-    "kaiming_uniform": HeUniform,
-    "he_normal": HeNormal,
-    "kaiming_normal": HeNormal,
-    "lecun_uniform": LeCunUniform,
-    "lecun_normal": LeCunNormal,
-    "orthogonal": Orthogonal,
-    "sparse": Sparse,
-}
+_OWN = """zeros constant truncated_normal normal uniform glorot_uniform glorot_normal he_uniform he_normal
+lecun_uniform lecun_normal orthogonal sparse"""
+_NAMES = {name: globals()[name] for name in _OWN.split()}
+_NAMES |= {"xavier_uniform": GlorotUniform, "xavier_normal": GlorotNormal}
+_NAMES |= {"kaiming_uniform": HeUniform, "kaiming_normal": HeNormal}
 
 
 def get(initializer: Any, **options: Any) -> Initializer:
@@ -372,3 +362,38 @@ def get(initializer: Any, **options: Any) -> Initializer:
     ValueError: unknown option of HeNormal 'gian': did you mean 'gain'? The names are gain.
     """
     return named("initializer", initializer, options, _NAMES)
+
+
+def draw(
+    initializer: Any, rng: Any, shape: tuple[int, ...], *, fan_in: int, fan_out: int, name: str, pieces: int = 1
+) -> np.ndarray:
+    """What an initializer, by name or as an object, draws for a layer whose field `name` it is: float64, of `shape`.
+
+    With several pieces each is a draw of its own, and they stand side by side along the last axis.
+
+    Raises
+    ------
+    ValueError where it draws another shape or what is not finite, TypeError where it has another form or draws no
+    numbers.
+
+    >>> import numpy as np
+    >>> draw("zeros", np.random.default_rng(0), (2,), fan_in=3, fan_out=2, name="bias_init")
+    array([0., 0.])
+    """
+    rule, fans, parts = get(initializer), {"fan_in": fan_in, "fan_out": fan_out}, []
+    with suppress(ValueError):  # of functions whose signature nobody knows
+        try:
+            inspect.signature(rule).bind(rng, shape, **fans)
+        except TypeError:
+            form = "(rng, shape, *, fan_in, fan_out)"
+            raise TypeError(f"{name} must be a function of the form {form}, got {rule!r}") from None
+    for _ in range(pieces):
+        values = np.asarray(rule(rng, shape, **fans))
+        if values.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must draw real numbers, got values of {values.dtype} from {rule!r}")
+        if values.shape != shape:
+            raise ValueError(f"{name} must draw an array of shape {shape}, got shape {values.shape} from {rule!r}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must draw finite numbers, got NaN or infinity from {rule!r}")
+        parts.append(np.asarray(values, dtype=np.float64))
+    return parts[0] if pieces == 1 else np.concatenate(parts, axis=-1)

@@ -59,7 +59,9 @@ class Program:
         if self.layer.penalizes:
             value = value + self.layer.penalty(tree, cache, xp=xp)
         if numbers.penalty:
-            cost, slope = self.loss.penalty(params, numbers.penalty, xp=xp)  # type: ignore[attr-defined]
+            cost, slope = self.loss.penalty(  # type: ignore[attr-defined]
+                params, numbers.penalty, numbers.prices, dy.shape[-2], batch.weight, xp=xp
+            )
             value, grads = value + cost, grads + slope
         if self.state.size:
             state = self.state.flatten(self.layer.update_state(tree, cache, xp=xp), xp=xp)
@@ -68,7 +70,11 @@ class Program:
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, *, xp: Any) -> tuple[Carry, Array]:
         """One update: the objective before it, and what it changed."""
         value, grads, state = self.value_and_grad(carry.params, carry.state, batch, numbers, xp=xp)
-        params, memory = self.optimizer.update(carry.params, grads, carry.memory, numbers.optimizer, xp=xp)  # type: ignore
+        hyper = numbers.optimizer
+        if numbers.multiplier is not None:
+            rate = hyper["learning_rate"] * numbers.multiplier
+            hyper = {**hyper, "learning_rate": rate, "multiplier": numbers.multiplier}
+        params, memory = self.optimizer.update(carry.params, grads, carry.memory, hyper, xp=xp)  # type: ignore
         return Carry(params, state, memory), value
 
 
@@ -108,19 +114,31 @@ class Progress(NamedTuple):
         memory = memory if memory is None else self.optimizer.restarted(params, memory)  # type: ignore[union-attr]
         return self._replace(carry=Carry(params, state, memory))
 
+    def carry_of(self, chosen: Sequence[bool], rest: Carry | None, backend: Backend) -> Carry:
+        """The carry, for the members that are not `chosen` that of `rest`. One bool stands for a lone network."""
+        if rest is None or all(chosen):
+            return self.carry
+        if not any(chosen):
+            return rest
+        mine = backend.asarray([[one] for one in chosen], dtype=None)  # (members, 1)
+        return map_arrays(lambda own, other: backend.xp.where(mine, own, other), self.carry, rest)
+
     def map(self, function: Callable[[Array], Array]) -> Progress:
         """The same with every array replaced by `function` of it: copied, or moved elsewhere."""
         return self._replace(carry=map_arrays(function, self.carry))
 
 
-def map_arrays(function: Callable[[Array], Any], tree: Any) -> Any:
-    """A NamedTuple of arrays, of NamedTuples or of nothing, with every array replaced by `function` of it."""
+def map_arrays(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """A NamedTuple of arrays, of NamedTuples or of nothing, with every array replaced by `function` of it.
+
+    `others` are built alike; `function` then takes the arrays that stand in the same place of each.
+    """
     if tree is None:
         return None
     if isinstance(tree, tuple):
-        parts = [map_arrays(function, part) for part in tree]
+        parts = [map_arrays(function, *part) for part in zip(tree, *others, strict=True)]
         return type(tree)(*parts) if parts else tree
-    return function(tree)
+    return function(tree, *others)
 
 
 def leaves(tree: Any) -> list[Array]:
@@ -133,10 +151,12 @@ def leaves(tree: Any) -> list[Array]:
 class StepNumbers(NamedTuple):
     """The inputs of one step that are neither its batch nor what it changes."""
 
-    optimizer: dict[str, Array]  # of shape (*members, 1); the multiplier (n_params,) is folded into learning_rate
+    optimizer: dict[str, Array]  # of shape (*members, 1)
     layers: Any  # by layer, of shape (*members, 1, 1)
     keys: Any  # by layer, int32 of shape (*members, 2)
-    penalty: dict[str, Array]  # of shape (*members, n_params): what each parameter costs
+    penalty: dict[str, Array]  # of shape (*members, 1)
+    multiplier: Array | None  # (n_params,), of the learning rate; one array for all steps, as the next
+    prices: Array | None  # (n_params,), of the penalties
 
 
 class Numbers:
@@ -152,11 +172,11 @@ class Numbers:
         self._optimizer = optimizers.number_fields(program.optimizer)  # type: ignore[arg-type]
         factors = multiplier_table(learned, depth, getattr(program.optimizer, "multipliers", {}))
         self._multiplier = None if factors is None else backend.asarray(factors)
-        self._penalty = getattr(program.loss, "present", {})
+        self._penalty, self._prices = getattr(program.loss, "present", {}), None
         if self._penalty:
             factors = multiplier_table(learned, depth, program.loss.multipliers)  # type: ignore[attr-defined]
             factors = np.ones(learned.size) if factors is None else np.asarray(factors)
-            self._priced = backend.asarray(factors * weight_table(learned))
+            self._prices = backend.asarray(factors * weight_table(learned))
         self._fixed: dict[Any, Array] = {}
         self._still = None
         rows = self.epoch(0, range(1), 0)
@@ -191,15 +211,11 @@ class Numbers:
             self.program.layer,
         )
         keys = step_keys(self.program.layer, self.seeds, number, steps, self.members is not None, self.backend)
-        rows = []
-        for i in range(len(steps)):
-            prices = {name: row * self._priced for name, row in pick(penalty, i).items()}
-            row = StepNumbers(pick(optimizer, i), pick(layers, i), pick(keys, i), prices)
-            if self._multiplier is not None:
-                row.optimizer["learning_rate"] = row.optimizer["learning_rate"] * self._multiplier
-                row.optimizer["multiplier"] = self._multiplier
-            rows.append(row)
-        return rows
+        tables = (self._multiplier, self._prices)
+        return [
+            StepNumbers(pick(optimizer, i), pick(layers, i), pick(keys, i), pick(penalty, i), *tables)
+            for i in range(len(steps))
+        ]
 
     def _rows(self, of: Any, name: str, value: Any, steps: range, shape: tuple[int, ...], bounds: Any) -> Array:
         """The number `name` of something by step; one that stands still is uploaded once."""

@@ -1,8 +1,10 @@
 """Numbers that change over training. A schedule is a function of the step, how many updates the optimizer has made.
 
-It is evaluated on the host, a whole epoch at a time; the values reach the device in one upload. An epoch has
-ceil(n / batch_size) steps; with the whole set as one batch a step is an epoch. A schedule that has an end stays at its
-last value after it. Where PyTorch has the same schedule, the numbers are PyTorch's.
+Schedules of layers and penalties count the same steps: those since the current optimizer began, so that another
+optimizer starts all of them anew. A schedule is evaluated on the host, a whole epoch at a time; the values reach the
+device in one upload. An epoch has ceil(n / batch_size) steps; with the whole set as one batch a step is an epoch. A
+schedule that has an end stays at its last value after it. Where PyTorch has the same schedule, the numbers are
+PyTorch's.
 """
 
 from __future__ import annotations
@@ -15,15 +17,25 @@ from functools import cached_property
 from itertools import accumulate, pairwise, repeat
 from typing import Any
 
-from xpnn._arguments import AT_LEAST_ZERO, Number, as_list, check_count, check_number, hyper_parameter, lookup, named
+from xpnn._arguments import (
+    AT_LEAST_ZERO,
+    BELOW_ONE,
+    Number,
+    Shown,
+    as_list,
+    check_count,
+    check_number,
+    hyper_parameter,
+    lookup,
+    named,
+)
 
 ABOVE_ZERO = {"low": 0.0, "open_low": True}
 FACTOR = {"low": 0.0, "high": 1.0, "open_low": True}
-SHARE = {"low": 0.0, "high": 1.0, "open_high": True}
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Shown):
     """The contract: `schedule(step)` gives the number, or one number for each member."""
 
     def __call__(self, step: int) -> Any:
@@ -248,7 +260,7 @@ class OneCycle(Schedule):
     anneal: str = "cos"
 
     def __post_init__(self):
-        _settle(self, "peak", steps=1, start_fraction=SHARE, div_factor=ABOVE_ZERO, final_div_factor=ABOVE_ZERO)
+        _settle(self, "peak", steps=1, start_fraction=BELOW_ONE, div_factor=ABOVE_ZERO, final_div_factor=ABOVE_ZERO)
         lookup("anneal", self.anneal, _ANNEAL)
 
     def __call__(self, step):
@@ -292,18 +304,9 @@ class Piecewise(Schedule):
         return self.values[bisect_right(self.boundaries, step)]
 
 
-_NAMES = {
-    "constant": Constant,
-    "exponential_decay": ExponentialDecay,
-    "step_decay": StepDecay,
-    "inverse_time_decay": InverseTimeDecay,
-    "inverse_scaling": InverseScaling,
-    "invscaling": InverseScaling,
-    "polynomial_decay": PolynomialDecay,
-    "cosine_decay": CosineDecay,
-    "one_cycle": OneCycle,
-    "piecewise": Piecewise,
-}
+_NAMES = {"constant": Constant, "piecewise": Piecewise, "one_cycle": OneCycle, "cosine_decay": CosineDecay}
+_NAMES |= {"step_decay": StepDecay, "exponential_decay": ExponentialDecay, "polynomial_decay": PolynomialDecay}
+_NAMES |= {"inverse_time_decay": InverseTimeDecay, "inverse_scaling": InverseScaling, "invscaling": InverseScaling}
 
 
 def get(schedule: Any, **options: Any) -> Any:
@@ -366,10 +369,8 @@ def _settle(schedule: Any, top: str, *below: str, **others: Any) -> None:
         if any(above) if isinstance(above, tuple) else above:
             raise ValueError(f"{name} must be <= {top} ({numbers[top]}), got {numbers[name]}")
     for name, bounds in others.items():
-        if isinstance(bounds, int):
-            numbers[name] = check_count(name, getattr(schedule, name), low=bounds)
-        else:
-            check_number(name, getattr(schedule, name), **bounds)
+        value, count = getattr(schedule, name), isinstance(bounds, int)
+        numbers[name] = check_count(name, value, low=bounds) if count else check_number(name, value, **bounds)
     for name, value in numbers.items():
         object.__setattr__(schedule, name, value)
 

@@ -37,8 +37,8 @@ class LeakyReLU(Activation):
     negative_slope: float = 0.01
 
     def __post_init__(self):
-        check_number("negative_slope", self.negative_slope, low=0.0, high=1.0)
-        object.__setattr__(self, "negative_slope", float(self.negative_slope))
+        slope = check_number("negative_slope", self.negative_slope, low=0.0, high=1.0)
+        object.__setattr__(self, "negative_slope", slope)
 
     def value(self, x, *, xp):
         y = xp.maximum(x, self.negative_slope * x)
@@ -62,8 +62,7 @@ class ELU(Activation):
     alpha: float = 1.0
 
     def __post_init__(self):
-        check_number("alpha", self.alpha, low=0.0)
-        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "alpha", check_number("alpha", self.alpha, low=0.0))
 
     def value(self, x, *, xp):
         y = xp.maximum(x, 0.0) + self.alpha * xp.expm1(xp.minimum(x, 0.0))

@@ -102,7 +102,7 @@ class Mish(Activation):
 
     def slope(self, kept, *, xp):
         near, e, n, r = kept
-        return r * (n + 4.0 * near * (n - e) * r)
+        return r * (n + 4.0 * (near * ((n - e) * r)))  # in this order, as 4 near could overflow
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ class Sine(Activation):
     frequency: float = 1.0
 
     def __post_init__(self):
-        check_number("frequency", self.frequency, low=0.0, open_low=True)
-        object.__setattr__(self, "frequency", float(self.frequency))
+        object.__setattr__(self, "frequency", check_number("frequency", self.frequency, low=0.0, open_low=True))
 
     def value(self, x, *, xp):
         phase = self.frequency * x

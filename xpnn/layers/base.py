@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from xpnn import random
-from xpnn._arguments import call_of
+from xpnn._arguments import Shown
 
 Array = Any
 Tree = Any
@@ -49,7 +49,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Shown):
     """The contract of a layer. Subclasses are frozen dataclasses of hyper-parameters and override what they need.
 
     Class attributes: `tunable` names the fields that a schedule may change (they arrive in `step.hyper`), with the
@@ -63,11 +63,6 @@ class Layer:
     random: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     penalizes: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "__repr__" not in cls.__dict__:
-            cls.__repr__ = Layer.__repr__  # before @dataclass, which leaves a __repr__ that the class has
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -125,10 +120,6 @@ class Layer:
         Its gradient is part of what `backward` gives.
         """
         raise NotImplementedError(f"{type(self).__name__} has no penalty")
-
-    def __repr__(self) -> str:
-        """The call that makes the layer, without what stands at its default."""
-        return call_of(self)
 
 
 def walk(layer: Layer, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Layer]]:

@@ -50,7 +50,8 @@ class Chain(Container):
         object.__setattr__(self, "layers", tuple(layers))
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] must be a layer, got {layer!r}")
+                hint = f": write activations.get({layer!r})" if isinstance(layer, str) else ""
+                raise TypeError(f"layers[{index}] must be a layer, got {layer!r}{hint}")
 
     @property
     def children(self):
@@ -66,11 +67,16 @@ class Chain(Container):
 
     def output_shape(self, shape):
         for index, layer in enumerate(self.layers):
+            before = f"{self.layers[index - 1]}, layer {index - 1}" if index else ""
+            if before and layer.categories:
+                raise ValueError(
+                    f"{layer}, layer {index}, takes category indices from x itself, but gets what {before}, gives: put "
+                    "it first, and standardize columns of numbers before they become x, or by a BatchNorm after it"
+                )
             try:
                 shape = layer.output_shape(shape)
             except ValueError as error:
-                before = f" from {self.layers[index - 1]}, layer {index - 1}" if index else ""
-                raise ValueError(f"{layer}, layer {index}, {error}{before}") from None
+                raise ValueError(f"{layer}, layer {index}, {error}{f' from {before}' if before else ''}") from None
         return shape
 
     def forward(self, params, x, *, xp, step=None):
@@ -126,7 +132,7 @@ class Residual(Chain):
 
     Parameters
     ----------
-    layers : one layer or a list of them, as in Sequential; f gives back the shape that it takes.
+    layers : one layer or a list of them, as in Sequential, at least one; f gives back the shape that it takes.
 
     He, Zhang, Ren and Sun (2016), "Deep residual learning for image recognition".
 
@@ -140,6 +146,11 @@ class Residual(Chain):
     >>> block.backward(params, cache, np.ones((1, 2)), xp=np)[0]
     array([[1., 1.]])
     """
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.layers:
+            raise ValueError("layers must be at least one, got none: y = x + f(x) is nothing without f")
 
     def output_shape(self, shape):
         inner = super().output_shape(shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn import initializers
-from xpnn._arguments import check_count
+from xpnn._arguments import check_count, check_flag
 from xpnn.layers.base import Layer
 
 
@@ -26,7 +26,7 @@ class Dense(Layer):
 
     Raises
     ------
-    ValueError for a width below 1 or an unknown initializer.
+    ValueError for a width below 1, an unknown initializer, or one that draws another shape or no finite numbers.
 
     Goodfellow, Bengio and Courville (2016), "Deep Learning", section 6.5.
 
@@ -50,6 +50,8 @@ class Dense(Layer):
     def __post_init__(self):
         for name in ("in_features", "out_features"):
             object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        hint = "an activation is a layer of its own, after this one"
+        object.__setattr__(self, "bias", check_flag("bias", self.bias, hint))
         initializers.get(self.weight_init)
         initializers.get(self.bias_init)
 
@@ -63,9 +65,10 @@ class Dense(Layer):
 
     def init(self, rng):
         fans = {"fan_in": self.in_features, "fan_out": self.out_features}
-        params = {"weight": initializers.get(self.weight_init)(rng, (self.in_features, self.out_features), **fans)}
+        shape = (self.in_features, self.out_features)
+        params = {"weight": initializers.draw(self.weight_init, rng, shape, **fans, name="weight_init")}
         if self.bias:
-            params["bias"] = initializers.get(self.bias_init)(rng, (self.out_features,), **fans)
+            params["bias"] = initializers.draw(self.bias_init, rng, shape[1:], **fans, name="bias_init")
         return params
 
     def forward(self, params, x, *, xp, step=None):

@@ -14,6 +14,8 @@ from xpnn.layers.containers import Container
 
 MOST = 1 << 24
 """How many categories can be told apart: above, float32 no longer holds every whole number."""
+FEW = 500
+"""Up to how many categories a matrix product of one-hot rows gives the gradient sooner than sorting does."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Embedding(Layer):
 
     x holds indices 0, 1, ... count - 1 as numbers, (*members, batch, columns); y is (*members, batch,
     columns * features). All columns share the table. Backward: a row's gradient is the sum of dy over all places where
-    it was taken, the matrix product of x as one-hot rows, (count, batch * columns) numbers, with dy. dL/dx is zero.
+    it was taken: of few categories the matrix product of x as one-hot rows, (count, batch * columns) numbers, with dy;
+    of many the sums over runs of equal indices, sorted. dL/dx is zero.
 
     An index that is out of range or no whole number gives NaN where its vector would stand, since looking for one
     would wait for the device; `fit` and `evaluate` check the values first and refuse them.
@@ -74,12 +77,14 @@ class Embedding(Layer):
 
     def init(self, rng):
         fans = {"fan_in": self.count, "fan_out": self.features}
-        return {"weight": initializers.get(self.weight_init)(rng, (self.count, self.features), **fans)}
+        return {
+            "weight": initializers.draw(self.weight_init, rng, (self.count, self.features), **fans, name="weight_init")
+        }
 
     def forward(self, params, x, *, xp, step=None):
         device = getattr(x, "device", None)
-        valid = (x >= 0.0) & (x < float(self.count)) & (x == xp.floor(x))
-        rows = xp.astype(xp.where(valid, x, xp.zeros_like(x)), xp.int32)  # (*members, batch, columns)
+        valid, rows = self._rows(x, xp)
+        rows = xp.where(valid, rows, xp.zeros_like(rows))  # (*members, batch, columns)
         table, members = params["weight"], params["weight"].shape[:-2]
         if members:
             lanes = xp.arange(math.prod(members), device=device) * self.count  # int64 where there is one
@@ -96,9 +101,41 @@ class Embedding(Layer):
 
     def gradients(self, params, x, dy, *, xp):
         places = x.shape[-2] * self.columns
+        dy = xp.reshape(dy, (*dy.shape[:-2], places, self.features))
+        if self.count > FEW:
+            return {"weight": self._sum_by_row(x, dy, xp)}
         every = xp.arange(self.count, dtype=x.dtype, device=getattr(x, "device", None))[:, None]
         one_hot = xp.astype(xp.reshape(x, (*x.shape[:-2], 1, places)) == every, dy.dtype)  # (*members, count, places)
-        return {"weight": one_hot @ xp.reshape(dy, (*dy.shape[:-2], places, self.features))}
+        return {"weight": one_hot @ dy}
+
+    def _rows(self, x, xp):
+        """Which entries of x are indices, and the rows that they name; `count`, one past the last, for the others."""
+        valid = (x >= 0.0) & (x < float(self.count)) & (x == xp.floor(x))
+        return valid, xp.astype(xp.where(valid, x, xp.full_like(x, float(self.count))), xp.int32)
+
+    def _sum_by_row(self, x, dy, xp):
+        """The sum of dy (*members, places, features) over the places of each row, in as many steps as log2(places).
+
+        Sorted by row, each place takes in the sum of the `reach` places before it where those belong to its row, then
+        of twice as many: the last place of a row ends with the sum of all. Each member sorts and sums by itself.
+        """
+        (*members, places, _), device = dy.shape, getattr(x, "device", None)
+        rows = xp.reshape(self._rows(x, xp)[1], (*x.shape[:-2], places))
+        lanes = xp.arange(math.prod(members), device=device)[:, None] * (self.count + 1)
+        keys = xp.reshape(xp.reshape(xp.broadcast_to(rows, (*members, places)), (-1, places)) + lanes, (-1,))
+        order = xp.argsort(keys, stable=True)  # so that a row adds up in one order in every stack
+        keys, sums = xp.take(keys, order), xp.take(xp.reshape(dy, (-1, self.features)), order, axis=0)
+        reach = 1
+        while reach < places:
+            before = xp.where(
+                (keys[reach:] == keys[:-reach])[:, None], sums[:-reach, :], xp.zeros_like(sums[reach:, :])
+            )
+            sums, reach = xp.concat([sums[:reach, :], sums[reach:, :] + before], axis=0), 2 * reach
+        wanted = xp.reshape(lanes + xp.arange(self.count, device=device), (-1,))
+        last = xp.maximum(xp.searchsorted(keys, wanted, side="right") - 1, 0)
+        found = xp.take(sums, last, axis=0)
+        found = xp.where((xp.take(keys, last) == wanted)[:, None], found, xp.zeros_like(found))
+        return xp.reshape(found, (*members, self.count, self.features))
 
 
 @dataclass(frozen=True)
@@ -106,6 +143,8 @@ class FeatureEmbedding(Container):
     """y = the columns of x side by side: a number as it is, a category as its vector, for tables that hold both.
 
     Each categorical column has an Embedding of its own, in the order of the columns, and params is the list of theirs.
+    It comes first in a network, as layers before it would change the indices: columns of numbers are standardized
+    before they become x, or all columns of y by a BatchNorm after it.
 
     Parameters
     ----------
@@ -138,6 +177,7 @@ class FeatureEmbedding(Container):
         if not columns:
             raise ValueError("columns must name at least one column, got none")
         object.__setattr__(self, "columns", columns)
+        initializers.get(self.weight_init)
         if self.features is None:
             return
         if not hasattr(self.features, "__len__"):

@@ -53,10 +53,11 @@ class Maxout(Layer):
         return (self.out_features,)
 
     def init(self, rng):
-        fans, width = {"fan_in": self.in_features, "fan_out": self.out_features}, self.pieces * self.out_features
+        shape = (self.in_features, self.out_features)
+        draws = {"fan_in": self.in_features, "fan_out": self.out_features, "pieces": self.pieces}
         return {
-            "weight": initializers.get(self.weight_init)(rng, (self.in_features, width), **fans),
-            "bias": initializers.get(self.bias_init)(rng, (width,), **fans),
+            "weight": initializers.draw(self.weight_init, rng, shape, **draws, name="weight_init"),
+            "bias": initializers.draw(self.bias_init, rng, shape[1:], **draws, name="bias_init"),
         }
 
     def forward(self, params, x, *, xp, step=None):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnn import initializers
-from xpnn._arguments import check_count, check_number
+from xpnn._arguments import check_count, check_flag, check_number
 from xpnn.layers.base import Layer
 from xpnn.special import by_hand
 
@@ -45,8 +45,8 @@ class BatchNorm(Layer):
 
     def __post_init__(self):
         object.__setattr__(self, "features", check_count("features", self.features))
-        check_number("eps", self.eps, low=0.0, open_low=True)
-        check_number("momentum", self.momentum, low=0.0, high=1.0)
+        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
+        object.__setattr__(self, "momentum", check_number("momentum", self.momentum, low=0.0, high=1.0))
 
     @property
     def input_shape(self):
@@ -127,7 +127,8 @@ class LayerNorm(Layer):
 
     def __post_init__(self):
         object.__setattr__(self, "features", check_count("features", self.features))
-        check_number("eps", self.eps, low=0.0, open_low=True)
+        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
+        object.__setattr__(self, "bias", check_flag("bias", self.bias))
 
     @property
     def input_shape(self):
@@ -183,7 +184,7 @@ class RMSNorm(Layer):
     def __post_init__(self):
         object.__setattr__(self, "features", check_count("features", self.features))
         if self.eps is not None:
-            check_number("eps", self.eps, low=0.0, open_low=True)
+            object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
 
     @property
     def input_shape(self):
@@ -239,12 +240,12 @@ class Standardize(Layer):
             values = getattr(self, name)
             values = values.tolist() if hasattr(values, "tolist") else values
             values = tuple(values) if isinstance(values, list | tuple) else (values,)
-            for i, value in enumerate(values):
-                low = {"low": 0.0, "open_low": True} if name == "scale" else {}
-                check_number(f"{name}[{i}]", value, **low)
-            object.__setattr__(self, name, tuple(float(value) for value in values))
+            low = {"low": 0.0, "open_low": True} if name == "scale" else {}
+            values = tuple(check_number(f"{name}[{i}]", value, **low) for i, value in enumerate(values))
+            object.__setattr__(self, name, values)
         if len(self.mean) != len(self.scale):
             raise ValueError(f"mean has {len(self.mean)} features and scale {len(self.scale)}: they must be as many")
+        object.__setattr__(self, "inverse", check_flag("inverse", self.inverse))
 
     @classmethod
     def fit(cls, x: Any, *, inverse: bool = False) -> Standardize:

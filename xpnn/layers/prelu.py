@@ -47,8 +47,7 @@ class PReLU(Layer):
 
     def __post_init__(self):
         object.__setattr__(self, "features", check_count("features", self.features))
-        check_number("initial", self.initial)
-        object.__setattr__(self, "initial", float(self.initial))
+        object.__setattr__(self, "initial", check_number("initial", self.initial))
 
     @property
     def input_shape(self):

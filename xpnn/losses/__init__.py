@@ -53,6 +53,8 @@ _ALIASES = {
     "mae": "mean_absolute_error",
     "bce": "binary_cross_entropy",
     "cross_entropy": "softmax_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",  # Keras's, which asks from_logits for what the link says here
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
     "cosine": "cosine_distance",
     "pinball": "quantile",
 }

@@ -14,13 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xpnn._arguments import Shown
 from xpnn.activations.base import Activation
 from xpnn.layers.base import Array
 from xpnn.special import by_hand
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Shown):
     """The contract of a loss. Subclasses write `terms(prediction, target)`.
 
     It gives the terms whose mean is the loss, (*members, batch, outputs) or (*members, batch, 1), and the gradient of
@@ -38,12 +39,19 @@ class Loss:
     def __call__(
         self, prediction: Array, target: Array, *, xp: Any = None, weight: Array | None = None
     ) -> tuple[Array, Array]:
-        """The value and its gradient with respect to `prediction`; `xp` is inferred where it is left out."""
+        """The value and its gradient with respect to `prediction`.
+
+        By hand, `xp` is left out: it is inferred, and class indices are checked, which waits for the device and
+        cannot be traced by jax.jit.
+        """
+        look = xp is None
         if xp is None:
             prediction, xp = by_hand(prediction)
             target = _like(target, prediction, self.targets, xp)
             weight = None if weight is None else _like(weight, prediction, "float", xp)
         self.check_shapes(prediction, target, weight, xp=xp)
+        if look and self.targets == "classes":
+            _check_indices(target, prediction.shape[-1], xp)
         terms, gradient = self.terms(prediction, target, xp=xp)
         if weight is None:
             rows, width = terms.shape[-2:]
@@ -105,3 +113,12 @@ def _like(values: Any, prediction: Array, kind: str, xp: Any) -> Array:
     if kind == "classes" and xp.isdtype(values.dtype, "integral") and values.ndim < prediction.ndim:
         return values
     return xp.astype(values, prediction.dtype)
+
+
+def _check_indices(target: Array, classes: int, xp: Any) -> None:
+    """Raise where an index names no class: its row of the one-hot target would be all zeros, and its loss 0."""
+    if not xp.isdtype(target.dtype, "integral") or 0 in target.shape:
+        return
+    low, high = int(xp.min(target)), int(xp.max(target))
+    if low < 0 or high >= classes:
+        raise ValueError(f"target must hold class indices from 0 to {classes - 1}, got {low} to {high}")

@@ -36,7 +36,7 @@ class BinaryCrossEntropy(Loss):
     target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self):
-        check_number("label_smoothing", self.label_smoothing, **BELOW_ONE)
+        object.__setattr__(self, "label_smoothing", check_number("label_smoothing", self.label_smoothing, **BELOW_ONE))
 
     def terms(self, prediction, target, *, xp):
         if self.label_smoothing:
@@ -70,7 +70,7 @@ class SoftmaxCrossEntropy(Loss):
     target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self):
-        check_number("label_smoothing", self.label_smoothing, **BELOW_ONE)
+        object.__setattr__(self, "label_smoothing", check_number("label_smoothing", self.label_smoothing, **BELOW_ONE))
 
     def terms(self, prediction, target, *, xp):
         target, mass = class_rows(target, prediction, xp=xp)
@@ -136,9 +136,9 @@ class Focal(Loss):
     target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self):
-        check_number("gamma", self.gamma, low=0.0)
+        object.__setattr__(self, "gamma", check_number("gamma", self.gamma, low=0.0))
         if self.alpha is not None:
-            check_number("alpha", self.alpha, low=0.0, high=1.0)
+            object.__setattr__(self, "alpha", check_number("alpha", self.alpha, low=0.0, high=1.0))
 
     def terms(self, prediction, target, *, xp):
         p, _ = sigmoid.value(prediction, xp=xp)
@@ -176,7 +176,7 @@ class Hinge(Loss):
     threshold: ClassVar = 0.0
 
     def __post_init__(self):
-        check_number("margin", self.margin, low=0.0, open_low=True)
+        object.__setattr__(self, "margin", check_number("margin", self.margin, low=0.0, open_low=True))
 
     def terms(self, prediction, target, *, xp):
         sign = 2.0 * target - 1.0

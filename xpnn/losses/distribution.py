@@ -61,11 +61,11 @@ class Quantile(Loss):
     def __post_init__(self):
         given = self.levels.tolist() if hasattr(self.levels, "tolist") else self.levels
         levels = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-        for i, level in enumerate(levels):
-            check_number(f"levels[{i}]", level, low=0.0, high=1.0, open_low=True, open_high=True)
+        inside = {"low": 0.0, "high": 1.0, "open_low": True, "open_high": True}
+        levels = tuple(check_number(f"levels[{i}]", level, **inside) for i, level in enumerate(levels))
         if not levels or any(b <= a for a, b in itertools.pairwise(levels)):
             raise ValueError(f"levels must be one or several that increase, got {given!r}")
-        object.__setattr__(self, "levels", tuple(map(float, levels)))
+        object.__setattr__(self, "levels", levels)
 
     def target_width(self, outputs):
         count = len(self.levels)
@@ -114,7 +114,7 @@ class GaussianNLL(Loss):
     eps: float = 1e-6
 
     def __post_init__(self):
-        check_number("eps", self.eps, low=0.0, open_low=True)
+        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
 
     def target_width(self, outputs):
         if outputs % 2:

@@ -25,9 +25,10 @@ class Penalized:
     loss : by name or as an object.
     l1, l2 : factors, >= 0; can be scheduled, or a sequence with one a member.
     multipliers : further factors by parameter name or layer: {0: 0.0, "2.weight": 10.0}.
+    per_row : divide the penalties by a batch's sum of weights, or its rows: l2 is then scikit-learn's `alpha`.
 
     Tibshirani (1996), "Regression shrinkage and selection via the lasso"; Hoerl and Kennard (1970), "Ridge
-    regression". Under plain SGD l2 is PyTorch's `weight_decay`; scikit-learn's MLP has l2 = alpha / rows of a batch.
+    regression". Under plain SGD l2 is PyTorch's `weight_decay`.
 
     >>> import xpnn
     >>> net = xpnn.Network(xpnn.mlp([1, 1], weight_init="zeros"))
@@ -39,6 +40,7 @@ class Penalized:
     l1: Number = 0.0
     l2: Number = 0.0
     multipliers: Mapping[Any, float] = field(default_factory=dict, hash=False)
+    per_row: bool = False
 
     numbers: ClassVar = {"l1": AT_LEAST_ZERO, "l2": AT_LEAST_ZERO}
 
@@ -64,15 +66,33 @@ class Penalized:
             raise AttributeError(name)
         return getattr(self.loss, name)  # its link, the targets that it takes ...
 
-    def penalty(self, params: Array, hyper: Mapping[str, Array], *, xp: Any) -> tuple[Array, Array]:
+    def penalty(
+        self,
+        params: Array,
+        hyper: Mapping[str, Array],
+        prices: Array,
+        rows: int,
+        weight: Array | None,
+        *,
+        xp: Any,
+    ) -> tuple[Array, Array]:
         """Value (*members,) and gradient of the penalties of the flat vector `params`, (*members, n_params).
 
-        `hyper` has the factors that are `present`, of the shape of `params`, zero where nothing is to pay.
+        `hyper` has the factors that are `present`, (*members, 1), `prices` (n_params,) the multiplier of each weight
+        and 0 for what costs nothing; `rows` and `weight` are those of the batch.
         """
-        value, gradient = xp.zeros_like(params), xp.zeros_like(params)
+        costs, slopes, priced = [], [], prices * params
         if "l1" in hyper:
-            value, gradient = hyper["l1"] * xp.abs(params), hyper["l1"] * xp.sign(params)
+            costs.append(hyper["l1"][..., 0] * xp.sum(xp.abs(priced), axis=-1))
+            slopes.append(hyper["l1"] * (prices * xp.sign(params)))
         if "l2" in hyper:
-            slope = hyper["l2"] * params
-            value, gradient = value + 0.5 * slope * params, gradient + slope
-        return xp.sum(value, axis=-1), gradient
+            costs.append(0.5 * hyper["l2"][..., 0] * xp.sum(priced * params, axis=-1))
+            slopes.append(hyper["l2"] * priced)
+        value, gradient = sum(costs[1:], costs[0]), sum(slopes[1:], slopes[0])
+        if not self.per_row:
+            return value, gradient
+        if weight is None:
+            return value * (1.0 / rows), gradient * (1.0 / rows)
+        total = xp.sum(weight, axis=-1)
+        share = 1.0 / xp.where(total == 0.0, xp.ones_like(total), total)  # (*members,)
+        return value * share, gradient * share[..., None]

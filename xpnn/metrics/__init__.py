@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xpnn._arguments import as_list, named
 from xpnn._lazy import attach
-from xpnn.metrics.base import Metric, convert, name_of, problem
+from xpnn.losses import Loss, Penalized
+from xpnn.metrics.base import Metric, name_of
+from xpnn.metrics.seen import check, convert, problem
 
 if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editors
     from xpnn.metrics.classification import (
@@ -53,7 +56,7 @@ _HOME = {
     "median_absolute_error pinball r2 root_mean_squared_error",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)
-__all__ += ["Metric", "choose", "convert", "get", "name_of", "problem"]
+__all__ += ["Metric", "better_end", "check", "choose", "convert", "get", "name_of", "problem"]
 
 _ALIASES = {
     "mae": "mean_absolute_error",
@@ -65,12 +68,28 @@ _NAMES = {name: name for names in _HOME.values() for name in names.split() if na
 
 
 def get(metric: Any, **options: Any) -> Callable:
-    """The metric of that name with `options`, or the callable itself.
+    """The metric of that name with `options`, or the callable itself: metric(prediction, target, *, xp, weight).
 
     >>> get("accuracy"), get("f1", beta=2.0)
     (Accuracy(), FBeta(beta=2.0, average=None))
     """
-    return named("metric", metric, options, _NAMES, find=__getattr__)
+    found = named("metric", metric, options, _NAMES, find=__getattr__)
+    _check_form(found)
+    return found
+
+
+def better_end(metric: Callable) -> str:
+    """Which of its values are better, by its `greater_is_better`: "max" or "min".
+
+    A function that does not say counts as the metric whose name it has, else as an error.
+
+    >>> better_end(get("f1")), better_end(get("mae"))
+    ('max', 'min')
+    """
+    says = getattr(metric, "greater_is_better", None)
+    if says is None and name_of(metric) in _NAMES:
+        says = get(name_of(metric)).greater_is_better  # type: ignore[attr-defined]
+    return "max" if says else "min"
 
 
 def choose(given: Any) -> list[Callable]:
@@ -82,3 +101,22 @@ def choose(given: Any) -> list[Callable]:
     if "loss" in names:
         raise ValueError("metrics must not be called 'loss', which stands for the loss itself")
     return chosen
+
+
+def _check_form(metric: Callable) -> None:
+    """Raise where `metric` is a loss, or says that it takes no `xp` or no `weight`."""
+    if isinstance(metric, Loss | Penalized):
+        raise TypeError(
+            f"metrics must not hold a loss, which gives a gradient too, got {metric!r}: take a metric by name, "
+            "or a function of the form metric(prediction, target, *, xp, weight) -> value"
+        )
+    try:
+        taken = inspect.signature(metric).parameters
+    except (TypeError, ValueError):  # a compiled function may not say what it takes
+        return
+    by_name = {name for name, one in taken.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    if not {"xp", "weight"} <= by_name and not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        raise TypeError(
+            f"a metric must be of the form metric(prediction, target, *, xp, weight) -> value, "
+            f"got {name_of(metric)}({', '.join(map(str, taken))})"
+        )

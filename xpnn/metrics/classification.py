@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xpnn._arguments import check_number, lookup
-from xpnn.losses.base import shares
 from xpnn.metrics.base import Metric, brief
-from xpnn.metrics.sums import column_sums, mean_of_rows, ratio
+from xpnn.metrics.sums import column_sums, mean_of_rows, ratio, weighted_mean
 
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
     """The share of rows whose label is right; with several yes-or-no outputs, the rows where all are right.
 
-    scikit-learn's accuracy_score.
+    scikit-learn's accuracy_score. Under a loss of numbers, as the mean squared error of a network that ends in no
+    probability, a number above one half counts as yes: right for targets of 0 and 1, but no values are looked at to
+    refuse others, of which it then says nothing.
 
     >>> float(accuracy([0, 1, 2], [0, 1, 1]).round(4))
     0.6667
@@ -23,6 +24,7 @@ class Accuracy(Metric):
 
     needs: ClassVar = "labels"
     title: ClassVar = "accuracy"
+    greater_is_better: ClassVar = True
 
     def value(self, prediction, target, *, xp, weight=None):
         return mean_of_rows(xp.astype(prediction == target, prediction.dtype), xp=xp, weight=weight)
@@ -40,11 +42,12 @@ class BalancedAccuracy(Metric):
 
     needs: ClassVar = "one_hot"
     title: ClassVar = "balanced_accuracy"
+    greater_is_better: ClassVar = True
 
     def value(self, prediction, target, *, xp, weight=None):
         hit, _, true = _counts(prediction, target, weight, xp)
         occurs = xp.astype(true > 0.0, true.dtype)
-        return xp.sum(ratio(hit, true, xp=xp) * shares(occurs, xp=xp), axis=-1)
+        return weighted_mean(ratio(hit, true, xp=xp), occurs, xp=xp)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class MatthewsCorrelation(Metric):
 
     needs: ClassVar = "one_hot"
     title: ClassVar = "matthews_corrcoef"
+    greater_is_better: ClassVar = True
 
     def value(self, prediction, target, *, xp, weight=None):
         hit, said, true = _counts(prediction, target, weight, xp)
@@ -72,7 +76,8 @@ class MatthewsCorrelation(Metric):
         # sum_k p_k (n - p_k) is n^2 - sum_k p_k^2 without its cancellation: exactly 0 where one class has all rows.
         apart = [xp.sum(one * (xp.sum(one, axis=-1, keepdims=True) - one), axis=-1) for one in (said, true)]
         scale = xp.sqrt(apart[0]) * xp.sqrt(apart[1])
-        return xp.where(scale == 0.0, xp.zeros_like(scale), ratio(together, scale, xp=xp))
+        value = xp.where(scale == 0.0, xp.zeros_like(scale), ratio(together, scale, xp=xp))
+        return xp.minimum(xp.maximum(value, -1.0), 1.0)  # which rounding can pass
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class _Found(Metric):
 
     needs: ClassVar = "one_hot"
     multilabel: ClassVar = True
+    greater_is_better: ClassVar = True
 
     def __post_init__(self):
         if self.average is not None:
@@ -96,17 +102,21 @@ class _Found(Metric):
         """The a of the formula."""
         raise NotImplementedError(f"{type(self).__name__} does not say which rows it counts")
 
+    def check_columns(self, columns, multilabel):
+        super().check_columns(columns, multilabel)
+        if self.average == "binary" and (multilabel or columns != 2):
+            of = f"{columns} {'yes-or-no outputs' if multilabel else 'classes'}"
+            raise ValueError(f"{self.name}: average must be 'micro', 'macro' or 'weighted' for {of}, got 'binary'")
+
     def value(self, prediction, target, *, xp, weight=None, multilabel=False):
         two = prediction.shape[-1] == 2 and not multilabel
         average = self.average or ("binary" if two else "macro")
-        if average == "binary" and not two:
-            of = f"{prediction.shape[-1]} {'yes-or-no outputs' if multilabel else 'classes'}"
-            raise ValueError(f"{self.name}: average must be 'micro', 'macro' or 'weighted' for {of}, got 'binary'")
         hit, said, true = _counts(prediction, target, weight, xp)
         if average == "micro":
             hit, said, true = (xp.sum(one, axis=-1) for one in (hit, said, true))
         a = self.share_of_said()
-        found = ratio(hit, a * said + (1.0 - a) * true, xp=xp)
+        # hit is in both sums, and stands alone here so that rounding makes no more of it than of the whole.
+        found = ratio(hit, hit + a * (said - hit) + (1.0 - a) * (true - hit), xp=xp)
         if average == "micro":
             return found
         if average == "binary":
@@ -115,7 +125,7 @@ class _Found(Metric):
             # As in scikit-learn: a class that occurs neither in the target nor in the prediction does not count.
             rows = column_sums(prediction, xp=xp) + column_sums(target, xp=xp)
             true = xp.ones_like(found) if multilabel else xp.astype(rows > 0.0, found.dtype)
-        return xp.sum(found * shares(true, xp=xp), axis=-1)
+        return weighted_mean(found, true, xp=xp)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Metrics of the order that scores put rows or classes in: they need no threshold.
 
 Equal scores count as what they are, neither above nor below: as half of each in the area, as one step of the curve in
-the average precision.
+the average precision. A score that is NaN has no place in the order: the value is NaN then.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from xpnn._arguments import check_count, lookup
 from xpnn.layers.base import Array
-from xpnn.losses.base import shares
-from xpnn.metrics.base import Metric, hard
-from xpnn.metrics.sums import mean_of_rows, ratio, running_sums
+from xpnn.metrics.base import Metric
+from xpnn.metrics.columns import hard
+from xpnn.metrics.sums import mean_of_rows, ratio, running_sums, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class RocAuc(Metric):
     needs: ClassVar = "class_scores"
     multilabel: ClassVar = True
     title: ClassVar = "roc_auc"
+    greater_is_better: ClassVar = True
 
     def __post_init__(self):
         names = ("macro", "weighted", "micro")
@@ -62,7 +63,7 @@ class RocAuc(Metric):
         if self.multi_class == "ovo" and score.shape[-2] > 1 and not multilabel:
             return self._pairs(order, middle, positive, xp)
         area = xp.sum(order.sort(negative) * middle, axis=-1)
-        area = _share_of(_share_of(area, xp.sum(positive, axis=-1), xp), xp.sum(negative, axis=-1), xp)
+        area = _share_of_pairs(area, xp.sum(positive, axis=-1), xp.sum(negative, axis=-1), xp)
         return _averaged(area, positive, self.average, xp)
 
     def _pairs(self, order, middle, rows, xp):
@@ -72,11 +73,11 @@ class RocAuc(Metric):
         for b in classes:  # the area of each class a against class b, (*members, classes)
             against = order.sort(xp.broadcast_to(rows[..., b : b + 1, :], rows.shape))
             area = xp.sum(against * middle, axis=-1)
-            area = _share_of(_share_of(area, total, xp), total[..., b : b + 1], xp)
+            area = _share_of_pairs(area, total, total[..., b : b + 1], xp)
             pair = total + total[..., b : b + 1] if self.average == "weighted" else xp.ones_like(total)
             areas += [area[..., a] for a in classes if a != b]
             pairs += [pair[..., a] for a in classes if a != b]
-        return xp.sum(xp.stack(areas, axis=-1) * shares(xp.stack(pairs, axis=-1), xp=xp), axis=-1)
+        return weighted_mean(xp.stack(areas, axis=-1), xp.stack(pairs, axis=-1), xp=xp)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class AveragePrecision(Metric):
     needs: ClassVar = "class_scores"
     multilabel: ClassVar = True
     title: ClassVar = "average_precision"
+    greater_is_better: ClassVar = True
 
     def __post_init__(self):
         names = ("macro", "weighted", "micro")
@@ -110,8 +112,8 @@ class AveragePrecision(Metric):
         score, positive, negative = _columns(prediction, target, weight, self.average, multilabel, xp)
         order = Order(score, xp=xp)
         (_, hit), (_, said) = order.standing(positive), order.standing(positive + negative)
-        steps = xp.sum(order.sort(positive) * ratio(hit, said, xp=xp), axis=-1)
-        return _averaged(ratio(steps, xp.sum(positive, axis=-1), xp=xp), positive, self.average, xp)
+        value = weighted_mean(ratio(hit, said, xp=xp), order.sort(positive), xp=xp)
+        return _averaged(value, positive, self.average, xp)
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class TopK(Metric):
 
     needs: ClassVar = "class_scores"
     title: ClassVar = "top_k_accuracy"
+    greater_is_better: ClassVar = True
 
     def __post_init__(self):
         object.__setattr__(self, "k", check_count("k", self.k))
@@ -148,7 +151,9 @@ class TopK(Metric):
         first = seen > 0.5 if prediction.shape[-1] > 2 else seen < 0.5
         ahead = (prediction > own) | ((prediction == own) & first & (target < 0.5))
         rank = xp.sum(xp.astype(ahead, prediction.dtype), axis=-1)
-        return mean_of_rows(xp.astype(rank < self.k, prediction.dtype), xp=xp, weight=weight)
+        right = xp.astype(rank < self.k, prediction.dtype)
+        right = xp.where(xp.any(xp.isnan(prediction), axis=-1), xp.full_like(right, math.nan), right)
+        return mean_of_rows(right, xp=xp, weight=weight)
 
 
 class Order:
@@ -158,9 +163,12 @@ class Order:
     >>> order = Order(np.asarray([0.1, 0.5, 0.5]), xp=np)
     >>> order.sort(np.asarray([1.0, 2.0, 3.0])), order.standing(np.ones(3))
     (array([2., 3., 1.]), (array([0., 0., 2.]), array([2., 2., 3.])))
+
+    A line with a NaN stands nowhere: its sums are NaN.
     """
 
     def __init__(self, score: Array, *, xp: Any):
+        self.unknown = xp.any(xp.isnan(score), axis=-1, keepdims=True)
         fall = xp.reshape(-score, (-1, score.shape[-1]))
         self.xp, self.order = xp, xp.argsort(fall, axis=-1)
         ladder = xp.take_along_axis(fall, self.order, axis=-1)
@@ -175,6 +183,7 @@ class Order:
     def standing(self, weight: Array) -> tuple[Array, Array]:
         """In this order, the weight of what scores higher, and of what scores at least as high, itself included."""
         sums = running_sums(self.sort(weight), xp=self.xp)
+        sums = self.xp.where(self.unknown, self.xp.full_like(sums, math.nan), sums)
         return self._take(sums, self.above), self._take(sums, self.reached)
 
     def _take(self, values: Array, places: Array) -> Array:
@@ -202,9 +211,10 @@ def _columns(prediction, target, weight, average, multilabel, xp) -> tuple[Array
     return lines[0], lines[1], lines[2]
 
 
-def _share_of(part, whole, xp):
-    """part / whole, NaN where `whole` is 0."""
-    return xp.where(whole == 0.0, xp.full_like(part, math.nan), ratio(part, whole, xp=xp))
+def _share_of_pairs(part, of_class, of_others, xp):
+    """part / (of_class of_others), which rounding must not make more than 1; NaN where one of the two is 0."""
+    share = xp.minimum(ratio(ratio(part, of_class, xp=xp), of_others, xp=xp), 1.0)
+    return xp.where((of_class == 0.0) | (of_others == 0.0), xp.full_like(share, math.nan), share)
 
 
 def _averaged(values, positive, average, xp):
@@ -212,7 +222,7 @@ def _averaged(values, positive, average, xp):
     if average == "weighted" and values.shape[-1] > 1:
         support = xp.sum(positive, axis=-1)
         values = xp.where(support == 0.0, xp.zeros_like(values), values)
-        return xp.sum(values * shares(support, xp=xp), axis=-1)
+        return weighted_mean(values, support, xp=xp)
     return xp.mean(values, axis=-1)
 
 

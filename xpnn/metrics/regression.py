@@ -27,6 +27,7 @@ class R2(Metric):
 
     needs: ClassVar = "predictions"
     title: ClassVar = "r2"
+    greater_is_better: ClassVar = True
 
     def value(self, prediction, target, *, xp, weight=None):
         error = prediction - target
@@ -126,6 +127,8 @@ class Pinball(_MeanOfRows):
     ----------
     alpha : level a of the quantile, 0 <= alpha <= 1; 1/2 gives half of the mean absolute error.
 
+    Of a network trained with `Quantile` p is its output of that level, which must be one of the loss's `levels`.
+
     Koenker and Bassett (1978), "Regression quantiles"; scikit-learn's mean_pinball_loss.
 
     >>> float(Pinball(0.9)([[1.0], [2.0]], [[1.0], [4.0]]))
@@ -139,6 +142,11 @@ class Pinball(_MeanOfRows):
     def __post_init__(self):
         check_number("alpha", self.alpha, low=0.0, high=1.0)
         object.__setattr__(self, "alpha", float(self.alpha))
+
+    @property
+    def level(self) -> float:
+        """Which quantile it is of."""
+        return self.alpha
 
     def cost(self, prediction, target, *, xp):
         error = target - prediction
@@ -160,6 +168,7 @@ class MedianAbsoluteError(Metric):
 
     def value(self, prediction, target, *, xp, weight=None):
         error = xp.abs(prediction - target)
+        unknown = xp.any(xp.isnan(error), axis=-2)  # NaN has no place in an order
         rows, outputs = error.shape[-2:]
         weight = xp.ones_like(error) if weight is None else xp.broadcast_to(weight[..., None], error.shape)
         lines = [xp.stack([one[..., k] for k in range(outputs)], axis=-2) for one in (error, weight)]
@@ -177,7 +186,8 @@ class MedianAbsoluteError(Metric):
             )
             low, high = (xp.take(error[k, ...], xp.minimum(place, rows - 1)) for place in places)
             medians.append(xp.where(half == 0.0, xp.zeros_like(half), 0.5 * (low + high)))
-        return xp.mean(xp.reshape(xp.stack(medians), lines[0].shape[:-1]), axis=-1)
+        median = xp.reshape(xp.stack(medians), lines[0].shape[:-1])
+        return xp.mean(xp.where(unknown, xp.full_like(median, math.nan), median), axis=-1)
 
 
 r2 = R2()

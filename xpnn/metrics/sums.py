@@ -10,12 +10,25 @@ import math
 from typing import Any
 
 from xpnn.layers.base import Array
-from xpnn.losses.base import shares
 
 
 def mean_of_rows(rows: Array, *, xp: Any, weight: Array | None) -> Array:
     """The (weighted) mean of one number a row, (*members, batch); zero where all weights are."""
-    return xp.mean(rows, axis=-1) if weight is None else xp.sum(rows * shares(weight, xp=xp), axis=-1)
+    return xp.mean(rows, axis=-1) if weight is None else weighted_mean(rows, _relative(weight, xp), xp=xp)
+
+
+def weighted_mean(values: Array, weight: Array, *, xp: Any) -> Array:
+    """sum w v / sum w over the last axis; zero where all weights are.
+
+    Both sums round alike, so that the mean of ones is exactly 1 and of numbers up to 1 never more, which sums of
+    shares w / sum w can be.
+
+    >>> import numpy as np
+    >>> weighted_mean(np.asarray([1.0, 0.0]), np.asarray([3.0, 1.0]), xp=np)
+    np.float64(0.75)
+    """
+    total = xp.sum(weight * xp.ones_like(values), axis=-1)
+    return ratio(xp.sum(weight * values, axis=-1), total, xp=xp)
 
 
 def column_sums(values: Array, *, xp: Any, weight: Array | None = None) -> Array:
@@ -37,7 +50,8 @@ def column_means(values: Array, *, xp: Any, weight: Array | None = None) -> Arra
     """The (weighted) mean of each column of `values` (*members, batch, columns); zeros where all weights are zero."""
     if weight is None:
         return column_sums(values, xp=xp) * (1.0 / values.shape[-2])
-    return column_sums(values, xp=xp, weight=shares(weight, xp=xp))
+    relative = _relative(weight, xp)
+    return ratio(column_sums(values, xp=xp, weight=relative), column_sums(relative[..., None], xp=xp), xp=xp)
 
 
 def running_sums(values: Array, *, xp: Any) -> Array:
@@ -59,3 +73,8 @@ def running_sums(values: Array, *, xp: Any) -> Array:
 def ratio(part: Array, whole: Array, *, xp: Any) -> Array:
     """part / whole; where `whole` is 0, `part` as it is: 0 of 0 is 0."""
     return part / xp.where(whole == 0.0, xp.ones_like(whole), whole)
+
+
+def _relative(weight: Array, xp: Any) -> Array:
+    """Weights (*, batch) beside the largest, so that no product with one overflows."""
+    return ratio(weight, xp.max(weight, axis=-1, keepdims=True), xp=xp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number
 from xpnn.layers.base import Array
@@ -11,8 +11,8 @@ from xpnn.optimizers.base import ABOVE_ZERO, Optimizer
 
 
 class AdamState(NamedTuple):
-    first: Array  # M = m / (1 - beta1), (*members, n_params)
-    second: Array  # V = v / (1 - beta2), likewise
+    first: Array  # M = m / (1 - beta1), or m where beta1 is a schedule, (*members, n_params)
+    second: Array  # V = v / (1 - beta2), or v where beta2 is a schedule, likewise
     t: Array  # (*members, 1), on the device: reading it would stop the step
 
 
@@ -20,7 +20,23 @@ class AMSGradState(NamedTuple):
     first: Array
     second: Array
     t: Array
-    largest: Array  # the largest V so far, (*members, n_params)
+    largest: Array  # the largest V, or v, so far, (*members, n_params)
+
+
+def moment(setting: Number, beta: Array, kept: Array, value: Array) -> tuple[Array, Any]:
+    """A running moment of `value` after one step, as it is kept, and the unit by which that is the moment itself:
+
+        m <- beta m + (1 - beta) value
+        M <- beta M + value,   m = (1 - beta) M          where beta is the same in every step: a pass less
+
+    `setting` is what the optimizer has for beta, a schedule or not, and `beta` the number that stands in this step.
+
+    >>> moment(0.75, 0.75, 4.0, 2.0), moment(lambda step: 0.75, 0.75, 1.0, 2.0)
+    ((5.0, 0.25), (1.25, 1.0))
+    """
+    if callable(setting):
+        return beta * kept + (1.0 - beta) * value, 1.0
+    return beta * kept + value, 1.0 - beta
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class Adam(Optimizer):
         M <- beta1 M + g,        V <- beta2 V + g^2
         p <- p - learning_rate * s (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + eps s)
 
+    Where a beta is a schedule its moment is kept as it is, and beta^t is of the beta of step t, as in PyTorch.
     `amsgrad` puts the largest V so far in the place of V in the last line.
 
     Parameters
@@ -74,10 +91,11 @@ class Adam(Optimizer):
     def rule(self, params, grads, state, hyper, *, xp):
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
         t = state.t + 1.0
-        first = beta1 * state.first + grads
-        largest = second = beta2 * state.second + grads * grads
-        scale = xp.sqrt((1.0 - beta2**t) / (1.0 - beta2))  # (*members, 1)
-        rate = hyper["learning_rate"] * scale * (1.0 - beta1) / (1.0 - beta1**t)
+        first, first_unit = moment(self.beta1, beta1, state.first, grads)
+        second, second_unit = moment(self.beta2, beta2, state.second, grads * grads)
+        scale = xp.sqrt((1.0 - beta2**t) / second_unit)  # (*members, 1)
+        rate = hyper["learning_rate"] * scale * first_unit / (1.0 - beta1**t)
+        largest = second
         if self.amsgrad:
             largest = xp.maximum(state.largest, second)
             state = AMSGradState(first, second, t, largest)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number
 from xpnn.layers.base import Array
+from xpnn.optimizers.adam import moment
 from xpnn.optimizers.base import ABOVE_ZERO, Optimizer
 
 
 class NAdamState(NamedTuple):
-    first: Array  # M = m / (1 - beta1), (*members, n_params)
-    second: Array  # V = v / (1 - beta2), likewise
+    first: Array  # M = m / (1 - beta1), or m where beta1 is a schedule, (*members, n_params)
+    second: Array  # V = v / (1 - beta2), or v where beta2 is a schedule, likewise
     product: Array  # mu_1 ... mu_t, (*members, 1)
     t: Array  # (*members, 1)
 
@@ -25,7 +26,8 @@ class NAdam(Optimizer):
         step = mu_(t+1) m / (1 - c_t mu_(t+1)) + (1 - mu_t) g / (1 - c_t)
         p <- p - learning_rate * step / (sqrt(v / (1 - beta2^t)) + eps),   t = 1, 2, ...
 
-    computed with M = m / (1 - beta1), V = v / (1 - beta2) and s = sqrt((1 - beta2^t) / (1 - beta2)), as there.
+    computed with M = m / (1 - beta1), V = v / (1 - beta2) and s = sqrt((1 - beta2^t) / (1 - beta2)), as there,
+    and under schedules with m and v.
 
     Parameters
     ----------
@@ -69,23 +71,23 @@ class NAdam(Optimizer):
         now = beta1 * (1.0 - 0.5 * 0.96 ** (t * decay))
         following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * decay))
         product = state.product * now
-        first = beta1 * state.first + grads
-        second = beta2 * state.second + grads * grads
-        scale = xp.sqrt((1.0 - beta2**t) / (1.0 - beta2))
+        first, first_unit = moment(self.beta1, beta1, state.first, grads)
+        second, second_unit = moment(self.beta2, beta2, state.second, grads * grads)
+        scale = xp.sqrt((1.0 - beta2**t) / second_unit)
         # The gradient's own factor goes to the rate, so that the moment's alone is a pass over the parameters.
         own = (1.0 - now) / (1.0 - product)
-        share = following * (1.0 - beta1) / (1.0 - product * following) / own
+        share = following * first_unit / (1.0 - product * following) / own
         rate = hyper["learning_rate"] * scale * own
         step = (share * first + grads) / (xp.sqrt(second) + self.eps * scale)
         return params - rate * step, NAdamState(first, second, product, t)
 
 
 class RAdamState(NamedTuple):
-    first: Array  # M, (*members, n_params)
-    second: Array  # V, likewise
-    first_weight: Array  # u, the sum of the weights in M, (*members, 1)
-    second_weight: Array  # w, the sum of the weights in V, likewise
-    lag: Array  # l, the sum of their weights times their ages 1, 2, ..., likewise
+    first: Array  # M, or m where beta1 is a schedule, (*members, n_params)
+    second: Array  # V, or v where beta2 is a schedule, likewise
+    t: Array  # (*members, 1)
+    weight: Any  # w, the sum of the weights in V, (*members, 1), or () where beta2 is a schedule
+    lag: Any  # l, the sum of their weights times their ages 1, 2, ..., likewise
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class RAdam(Optimizer):
         p <- p - learning_rate r m / (1 - beta1^t) * sqrt(1 - beta2^t) / (sqrt(v) + eps)     where rho > 5
         p <- p - learning_rate m / (1 - beta1^t)                                             else,   t = 1, 2, ...
 
-    computed from sums of positive terms alone. In float32 rho as that difference, of two numbers near 2000, is off by
-    0.01 where rho_5 is 0.004 below the bound; as twice the mean age of what is in v, less 1, it is good to 1e-6:
+    computed with M and V as there. In float32 rho as that difference, of two numbers near 2000, is off by 0.01 where
+    rho_5 is 0.004 below the bound; as twice the mean age of what is in v, less 1, from sums of positive terms alone, it
+    is good to 1e-6:
 
-        M <- beta1 M + g,     u <- beta1 u + 1,                            m / (1 - beta1^t) = M / u
-        V <- beta2 V + g^2,   w <- beta2 w + 1,    l <- beta2 l + w,       rho = 2 l / w - 1
+        V <- beta2 V + g^2,   w <- beta2 w + 1,   l <- beta2 l + w,   rho = 2 l / w - 1
+
+    That holds for the same beta2 in every step. Under a schedule rho is the difference, good to 0.001 in float32.
 
     Parameters
     ----------
@@ -131,21 +135,29 @@ class RAdam(Optimizer):
 
     def start(self, params, *, xp):
         one = params[..., :1]
-        return RAdamState(*(xp.zeros_like(like) for like in (params, params, one, one, one)))
+        sums = ((), ()) if callable(self.beta2) else (xp.zeros_like(one), xp.zeros_like(one))
+        return RAdamState(xp.zeros_like(params), xp.zeros_like(params), xp.zeros_like(one), *sums)
 
     def rule(self, params, grads, state, hyper, *, xp):
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
-        first = beta1 * state.first + grads
-        second = beta2 * state.second + grads * grads
-        u, w = beta1 * state.first_weight + 1.0, beta2 * state.second_weight + 1.0
-        lag = beta2 * state.lag + w
-        rho = 2.0 * lag / w - 1.0  # (*members, 1)
+        t, rho_inf = state.t + 1.0, 2.0 / (1.0 - beta2) - 1.0
+        first, first_unit = moment(self.beta1, beta1, state.first, grads)
+        second, second_unit = moment(self.beta2, beta2, state.second, grads * grads)
+        if callable(self.beta2):
+            weight = lag = ()
+            # 1 - beta2^t without the rounding of beta2^t, which rho would take in 2000 times over; beta2 may be 0.
+            seen = -xp.expm1(t * xp.log(xp.maximum(beta2, 1e-30)))
+            rho = rho_inf - 2.0 * t * (1.0 - seen) / seen  # (*members, 1)
+        else:
+            seen = weight = beta2 * state.weight + 1.0
+            lag = beta2 * state.lag + weight
+            rho = 2.0 * lag / weight - 1.0
         trusted = rho > 5.0
         # Where it is not, the formula is not used, but must not divide by zero nor take the root of what is negative.
-        rho, rho_inf = xp.maximum(rho, 5.0), xp.maximum(2.0 / (1.0 - beta2) - 1.0, 5.0)
+        rho, rho_inf = xp.maximum(rho, 5.0), xp.maximum(rho_inf, 5.0)
         r = xp.sqrt((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho))
-        one, zero = xp.ones_like(w), xp.zeros_like(w)
-        rate = hyper["learning_rate"] / u * xp.where(trusted, r * xp.sqrt(w), one)
+        one, zero = xp.ones_like(t), xp.zeros_like(t)
+        rate = hyper["learning_rate"] * first_unit / (1.0 - beta1**t) * xp.where(trusted, r * xp.sqrt(seen), one)
         root = xp.where(trusted, one, zero) * xp.sqrt(second)
-        stepped = params - rate * (first / (root + xp.where(trusted, self.eps / xp.sqrt(1.0 - beta2), one)))
-        return stepped, RAdamState(first, second, u, w, lag)
+        eps = xp.where(trusted, self.eps * one / second_unit**0.5, one)
+        return params - rate * (first / (root + eps)), RAdamState(first, second, t, weight, lag)

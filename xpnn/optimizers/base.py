@@ -10,7 +10,7 @@ beside it, and they are averaged after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,8 +18,9 @@ from xpnn._arguments import (
     AT_LEAST_ZERO,
     BELOW_ONE,
     Number,
+    Shown,
     bounds_of,
-    call_of,
+    check_flag,
     check_multipliers,
     check_number,
     hyper_parameter,
@@ -36,8 +37,33 @@ class Averaged(NamedTuple):
     weight: Array  # w, the sum of the weights in it, (*members, 1)
 
 
+class Factors(Mapping[Any, float]):
+    """A table of factors that stands with its optimizer: a fit would not see what is changed in it later.
+
+    >>> Factors({"bias": 0.5})["bias"], Factors({"bias": 0.5}) == {"bias": 0.5}
+    (0.5, True)
+    """
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: Mapping[Any, float]):
+        self._table = dict(table)
+
+    def __getitem__(self, key: Any) -> float:
+        return self._table[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{key!r}: {factor:.5g}' for key, factor in self._table.items())}}}"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class Optimizer(Shown):
     """The contract: a rule f(p, g), and the options that every rule has, none of which costs where it is not asked for:
 
         clip_value = c     g <- min(max(g, -c), c), element by element
@@ -93,21 +119,26 @@ class Optimizer:
         super().__init_subclass__(**options)
         if "numbers" in cls.__dict__:
             cls.numbers = _SHARED | {name: bounds_of(cls.numbers, name) for name in cls.numbers}
-        if "__repr__" not in cls.__dict__:
-            cls.__repr__ = Optimizer.__repr__  # before @dataclass, which leaves a __repr__ that the class has
 
     def __post_init__(self):
+        if type(self) is Optimizer:
+            raise TypeError("Optimizer is what every optimizer is built on and has no rule: take one, such as Adam()")
+        known = {one.name for one in fields(self)}
+        for names, table in {"numbers": self.numbers, "constants": self.constants}.items():
+            for name in table:
+                if name not in known:
+                    raise TypeError(f"{type(self).__name__} has no field {name!r}, which its {names} name")
         for name in self.numbers:
             value = getattr(self, name)
             if value is None and getattr(type(self), name, ...) is None:  # an option, not asked for
                 continue
             object.__setattr__(self, name, hyper_parameter(name, value, **bounds_of(self.numbers, name)))
         for name in self.constants:
-            check_number(name, getattr(self, name), **self.constants[name])
+            object.__setattr__(self, name, check_number(name, getattr(self, name), **self.constants[name]))
         for one in fields(self):
-            if isinstance(one.default, bool) and not isinstance(getattr(self, one.name), bool):
-                raise TypeError(f"{one.name} must be True or False, got {getattr(self, one.name)!r}")
-        object.__setattr__(self, "multipliers", check_multipliers(self.multipliers))
+            if isinstance(one.default, bool):
+                object.__setattr__(self, one.name, check_flag(one.name, getattr(self, one.name)))
+        object.__setattr__(self, "multipliers", Factors(check_multipliers(self.multipliers)))
 
     def start(self, params: Array, *, xp: Any) -> Any:
         """The rule's state before the first step: a NamedTuple of arrays, or () for none."""
@@ -154,10 +185,6 @@ class Optimizer:
     def restarted(self, params: Array, state: Any) -> Any:
         """The state where `params` were put in from outside: an average starts anew from them, the rest stands."""
         return Averaged(state.rule, params + 0.0, 0.0 * state.weight) if isinstance(state, Averaged) else state
-
-    def __repr__(self) -> str:
-        """The call that makes the optimizer, without what stands at its default."""
-        return call_of(self)
 
 
 def number_fields(optimizer: Optimizer) -> dict[str, Number]:
