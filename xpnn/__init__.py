@@ -54,7 +54,14 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
     )
     from xpnn.availability import BackendUnavailable, backends
     from xpnn.backend import Backend
-    from xpnn.callbacks import Callback
+    from xpnn.callbacks import (
+        Callback,
+        CSVLogger,
+        EarlyStopping,
+        LearningRateScheduler,
+        ReduceLROnPlateau,
+        TimeLimit,
+    )
     from xpnn.history import History
     from xpnn.initializers import truncated_normal
     from xpnn.layers import (
@@ -122,7 +129,7 @@ _HOME = {
     "Softmax Softplus Tanh identity relu sigmoid softmax tanh",
     "availability": "BackendUnavailable backends",
     "backend": "Backend",
-    "callbacks": "Callback",
+    "callbacks": "CSVLogger Callback EarlyStopping LearningRateScheduler ReduceLROnPlateau TimeLimit",
     "history": "History",
     "initializers": "truncated_normal",
     "layers": "ActivityPenalty BatchNorm Dense Dropout Embedding FeatureEmbedding Flatten GaussianNoise Increasing "

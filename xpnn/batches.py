@@ -20,7 +20,7 @@ from xpnn.layers import Layer, map_layers, walk
 
 Array = Any
 
-INITIAL, ORDER, SPLIT = 0, 1, 2  # what a host generator is for: other purposes, other numbers
+INITIAL, ORDER, SPLIT, BLOCKS = 0, 1, 2, 3  # what a host generator is for: other purposes, other numbers
 
 
 def generator(seed: int, purpose: int, number: int = 0) -> np.random.Generator:
@@ -50,7 +50,7 @@ def member_seeds(seed: Any, members: int | None, lone: bool = False) -> tuple[tu
 
 
 class Batches:
-    """The batches of each epoch, as Data on the device.
+    """The batches of each epoch of rows that lie on the device, as Data.
 
     The whole set as one batch is handed on as it is. Else one order is drawn an epoch, uploaded once, and rows are
     gathered with `take`; the last batch is short where the size does not divide the rows.
@@ -70,24 +70,123 @@ class Batches:
         self.rows = data.x.shape[data.x.ndim - rank - 1]
         self.batch_size = self.rows if batch_size is None else min(batch_size, self.rows)
         self.steps = math.ceil(self.rows / self.batch_size)
-        self._rank = rank
+        self.rank = rank
 
     def epoch(self, number: int) -> Iterator[Data]:
         """The batches of epoch `number`."""
         if self.steps == 1:
             yield self.data
             return
-        order = self._order(number)
+        draws = [generator(seed, ORDER, number) for seed in self.seeds]
+        order = row_order(draws, self.rows, self.shuffle, self.stacked, self.backend)
         for start in range(0, self.rows, self.batch_size):
             rows = order[..., start : min(start + self.batch_size, self.rows)]
-            yield take_rows(self.data, rows, self._rank, xp=self.backend.xp)
+            yield take_rows(self.data, rows, self.rank, xp=self.backend.xp)
 
-    def _order(self, number: int) -> Array:
-        if not self.shuffle:
-            order = np.broadcast_to(np.arange(self.rows), (len(self.seeds), self.rows))
-        else:
-            order = np.stack([generator(seed, ORDER, number).permutation(self.rows) for seed in self.seeds])
-        return self.backend.asarray(order if self.stacked else order[0], dtype=None)
+    def parts(self) -> Iterator[Data]:
+        """All rows once, in any order."""
+        yield self.data
+
+
+class Blocks:
+    """The batches of each epoch of rows that are read in blocks, for what does not fit in memory.
+
+    An epoch draws an order of the blocks, by its number alone, so that the members of a stack share what is read and
+    lane k still sees what the lone network with its seed would. Some blocks at a time, a pool, are read in the order in
+    which they lie, and their rows come in an order that each member's seed draws. What is left of one pool begins
+    the first batch of the next, so that only the epoch's last batch is short. Rows that fit into one pool come in the
+    very order of `Batches`.
+
+    `source` has `rows`, `block`, the rows of a block, `pool`, the blocks of a pool, `parts()`, and `read(spans)`, which
+    gives the rows from start to stop of each span as Data on the host.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        rank: int,
+        batch_size: int,
+        shuffle: bool,
+        seeds: Sequence[int],
+        stacked: bool,
+        backend: Backend,
+    ):
+        self.source, self.rank, self.seeds, self.stacked, self.backend = source, rank, seeds, stacked, backend
+        self.batch_size = min(batch_size, source.rows)
+        self.steps = math.ceil(source.rows / self.batch_size)
+        self.shuffle = shuffle and self.steps > 1
+
+    def epoch(self, number: int) -> Iterator[Data]:
+        """The batches of epoch `number`."""
+        xp, parts, wanting = self.backend.xp, [], self.batch_size
+        draws = [generator(seed, ORDER, number) for seed in self.seeds]
+        for spans in self._pools(number):
+            pool, rows = upload(self.source.read(spans), self.backend), sum(stop - start for start, stop in spans)
+            order = row_order(draws, rows, self.shuffle, self.stacked, self.backend)
+            start = 0
+            while start < rows:
+                stop = min(start + wanting, rows)
+                parts.append(take_rows(pool, order[..., start:stop], self.rank, xp=xp))
+                start, wanting = stop, wanting - (stop - start)
+                if wanting == 0:
+                    yield join(parts, self.rank, xp=xp)
+                    parts, wanting = [], self.batch_size
+            del pool  # before the next one is read
+        if parts:
+            yield join(parts, self.rank, xp=xp)
+
+    def parts(self) -> Iterator[Data]:
+        """All rows once, in the order in which they lie."""
+        return self.source.parts()
+
+    def _pools(self, number: int) -> Iterator[list[tuple[int, int]]]:
+        """Where the blocks of each pool start and stop."""
+        starts = np.arange(0, self.source.rows, self.source.block)
+        if self.shuffle:
+            starts = generator(0, BLOCKS, number).permutation(starts)
+        for first in range(0, len(starts), self.source.pool):
+            chosen = np.sort(starts[first : first + self.source.pool]).tolist()
+            yield [(start, min(start + self.source.block, self.source.rows)) for start in chosen]
+
+
+def row_order(draws: Sequence[np.random.Generator], rows: int, shuffle: bool, stacked: bool, backend: Backend) -> Array:
+    """Row numbers on the device in each member's order: (rows,), or (members, rows) for a stack."""
+    if not shuffle:
+        order = np.broadcast_to(np.arange(rows), (len(draws), rows))
+    else:
+        order = np.stack([draw.permutation(rows) for draw in draws])
+    return backend.asarray(order if stacked else order[0], dtype=None)
+
+
+def upload(data: Data, backend: Backend) -> Data:
+    """Data of the host, as `inputs.data` gives it there, on the device."""
+    return Data(*(None if array is None else backend.asarray(array, dtype=None) for array in data))  # type: ignore
+
+
+def join(parts: Sequence[Data], rank: int, *, xp: Any) -> Data:
+    """The rows of several Data as one; of each all have the same kind, and the members' axis where one has it.
+
+    >>> one = Data(np.ones((2, 3)), np.zeros((2, 1)), None)
+    >>> [array if array is None else array.shape for array in join([one, one], 1, xp=np)]
+    [(4, 3), (4, 1), None]
+    """
+    if len(parts) == 1:
+        return parts[0]
+    y_rank = 0 if xp.isdtype(parts[0].y.dtype, "integral") else 1
+    axes = (-1 - rank, -1 - y_rank, -1)
+    fields = zip(*parts, strict=True)
+    return Data(*(None if of[0] is None else xp.concat(of, axis=a) for of, a in zip(fields, axes, strict=True)))
+
+
+def mean(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The mean over the first axis of `values` (batches, *members), by the share of each batch (of each member).
+
+    >>> float(mean(np.asarray([1.0, 4.0]), np.asarray([2, 1])))
+    2.0
+    """
+    shares = shares.reshape(*shares.shape, *(1,) * (values.ndim - shares.ndim))
+    total = np.sum(shares, axis=0)
+    return np.sum(values * shares, axis=0) / np.where(total == 0.0, 1.0, total)
 
 
 def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:

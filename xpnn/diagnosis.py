@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from xpnn.batches import Batches
+from xpnn.batches import Batches, Blocks
 from xpnn.layers import Step
 from xpnn.program import Carry, Program, StepNumbers, leaves
+from xpnn.sources import Stream
 
 Array = Any
+Source = Batches | Blocks | Stream
 
 
 def explain_non_finite(
-    program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int
+    program: Program, carry: Carry, batches: Source, numbers: Iterable[StepNumbers], number: int
 ) -> str:
     """Where values went non-finite first, found by replaying epoch `number` from `carry`, and the likely cause."""
+    if isinstance(batches, Stream) and batches.once:
+        return f"epoch {number}. Where it began cannot be found by a replay, as {batches.serves}."
     step, where, weights_finite = _replayed(program, carry, batches, numbers, number)
     cause = _cause(program, batches, number > 0 or step > 0 or not weights_finite, weights_finite)
-    return f"epoch {number}, step {step + 1} of {batches.steps}: {where}. {cause}"
+    of = "" if batches.steps is None else f" of {batches.steps}"
+    return f"epoch {number}, step {step + 1}{of}: {where}. {cause}"
 
 
-def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int):
+def _replayed(program: Program, carry: Carry, batches: Source, numbers: Iterable[StepNumbers], number: int):
     """The step, what in it was the first that is not finite, and whether the weights before it were finite."""
     xp, layers = batches.backend.xp, program.layer.layers
 
@@ -28,7 +34,7 @@ def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[St
         return bool(xp.all(xp.isfinite(array)))
 
     index = 0
-    for index, (batch, inputs) in enumerate(zip(batches.epoch(number), numbers, strict=True)):
+    for index, (batch, inputs) in enumerate(zip(batches.epoch(number), numbers, strict=False)):
         tree, step, x = program.tree(carry.params, carry.state, xp=xp), Step(inputs.layers, inputs.keys, xp), batch.x
         for position, layer in enumerate(layers):
             x, _ = layer.forward(tree[position], x, xp=xp, step=step.child(position))
@@ -46,14 +52,20 @@ def _replayed(program: Program, carry: Carry, batches: Batches, numbers: list[St
         return index, "the optimizer's state overflowed, and with it every later step would be nought", False
     if not finite(carry.state):
         return index, "a layer's state, such as the running statistics of a BatchNorm, overflowed", True
-    return index, "the replay stayed finite, so an operation of the backend is not deterministic", True
+    same = "an operation of the backend is not deterministic"
+    same += ", or the batches were not those of the epoch" if isinstance(batches, Stream) else ""
+    return index, f"the replay stayed finite, so {same}", True
 
 
-def _cause(program: Program, batches: Batches, trained: bool, weights_finite: bool) -> str:
+def _cause(program: Program, batches: Source, trained: bool, weights_finite: bool) -> str:
     """The likely cause in a sentence: numbers out of proportion, or steps too long."""
     xp = batches.backend.xp
-    given = [array for array in batches.data[:2] if xp.isdtype(array.dtype, "real floating")]
-    scale = max(float(xp.max(xp.abs(array))) for array in given)
+    scale = max(
+        float(xp.max(xp.abs(array)))
+        for part in batches.parts()
+        for array in part[:2]
+        if xp.isdtype(array.dtype, "real floating")
+    )
     if scale > 1e4:
         return f"Likely cause: the scale of the data (its largest value is {scale:.3g}); standardize it."
     if not trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,23 @@ class History:
     `history.history` is the dict of all lists, `history.epoch` the numbers of the epochs, counted from 0 over the
     network's life. An entry is a float, or for a stack of members an array with one number each.
 
+    `history.better` says of each name that `fit` records which end of it is better, "min" or "max".
+    `history.stop_reason` is "finished" where all epochs were trained, else the `reason` of the callback that stopped
+    them ("early", "time", "callback"); None where training was broken off. `history.best_epoch` is the epoch that
+    `EarlyStopping` found the best, for a stack an array with one each; None where nobody watched.
+
     >>> history = History()
     >>> history.append(0, {"loss": 0.5})
     >>> history["loss"], history.epoch
     ([0.5], [0])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, better: Mapping[str, str] | None = None) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+        self.better = dict(better or {})
+        self.stop_reason: str | None = None
+        self.best_epoch: Any = None
 
     def __getitem__(self, name: str) -> list[Any]:
         if name not in self.history:

@@ -46,8 +46,12 @@ def data(
     check: bool = False,
     class_weight: Any = None,
     of: str = "",
+    start: int = 0,
 ) -> Data:
-    """Rows, targets and weights together; `check` looks at their values too, `of` stands before names in errors."""
+    """Rows, targets and weights together; `check` looks at their values too.
+
+    In errors `of` stands before names, and rows are counted from `start`.
+    """
     x = features(x, shapes, backend, name=f"{of}x", lead=lead)
     y = targets(y, x, loss, shapes, backend, name=f"{of}y")
     weight = weights(weight, x, shapes, backend, name=f"{of}sample_weight")
@@ -55,7 +59,7 @@ def data(
         weight = weights(class_weights(class_weight, weight, y, backend), x, shapes, backend)
     made = Data(x, y, weight)
     if check:
-        check_values(made, loss, shapes, backend, (f"{of}x", f"{of}y", f"{of}sample_weight"))
+        check_values(made, loss, shapes, backend, (f"{of}x", f"{of}y", f"{of}sample_weight"), start)
     return made
 
 
@@ -87,27 +91,42 @@ def check_features(x: Array, shapes: Shapes, name: str = "x", lead: bool = False
 
 def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, name: str = "y") -> Array:
     """`y` on the device, fitting the rows of `x` and the kind of target that the loss declares."""
-    lead = tuple(x.shape[: x.ndim - len(shapes.sample)])  # (n,), (members, n) or, for a lone network, (*any, n)
-    rows, width, label = lead[-1], shapes.output[-1], getattr(loss, "__name__", type(loss).__name__)
-    classes = getattr(loss, "targets", "float") == "classes"
-    if not classes and hasattr(loss, "target_width"):
-        width = loss.target_width(width)
+    width = shapes.output[-1]
     y = y if backend.owns(y) else to_host(y, name)
     xp = np if isinstance(y, np.ndarray) else backend.xp
-    shape = tuple(y.shape)
+    shape, indices = target_shape(tuple(y.shape), leading(x, shapes), loss, shapes, name)
+    y = y if shape == tuple(y.shape) else xp.reshape(y, shape)
+    if not indices:
+        return backend.asarray(y, name)
+    if not xp.isdtype(y.dtype, ("integral", "bool")):
+        got = f"{name} as {describe(y)} of {y.dtype}"
+        raise TypeError(f"{_label(loss)} takes class indices of an integer type, got {got}")
+    if xp.isdtype(y.dtype, "bool"):
+        y = xp.astype(y, xp.int32)
+    if xp.iinfo(y.dtype).max > (1 << 31) - 1:  # what int32 would wrap round into the range must stay out of it
+        y = xp.where(y > width, xp.asarray(width, dtype=y.dtype, device=getattr(y, "device", None)), y)
+        y = xp.where(y < 0, y * 0 - 1, y) if xp.isdtype(y.dtype, "signed integer") else y
+    return backend.xp.astype(backend.asarray(y, name, dtype=None), backend.xp.int32)
+
+
+def leading(x: Array, shapes: Shapes) -> tuple[int, ...]:
+    """The axes of `x` before those of a sample: (n,), (members, n) or, for a lone network, (*any, n)."""
+    return tuple(x.shape[: x.ndim - len(shapes.sample)])
+
+
+def target_shape(
+    shape: tuple[int, ...], lead: tuple[int, ...], loss: Any, shapes: Shapes, name: str = "y"
+) -> tuple[tuple[int, ...], bool]:
+    """The shape that targets of `shape` take for rows of x with `lead` before them, and whether they are indices."""
+    rows, width, classes = lead[-1], shapes.output[-1], getattr(loss, "targets", "float") == "classes"
+    if not classes and hasattr(loss, "target_width"):
+        width = loss.target_width(width)
     if classes and len(shape) > 1 and shape[-1] == 1 and width > 1 and shape[:-1] in ((rows,), lead):
-        y, shape = xp.reshape(y, shape[:-1]), shape[:-1]  # a column of indices
+        return shape[:-1], True  # a column of indices
     if classes and shape in ((rows,), lead):
-        if not xp.isdtype(y.dtype, ("integral", "bool")):
-            raise TypeError(f"{label} takes class indices of an integer type, got {name} as {describe(y)} of {y.dtype}")
-        if xp.isdtype(y.dtype, "bool"):
-            y = xp.astype(y, xp.int32)
-        if xp.iinfo(y.dtype).max > (1 << 31) - 1:  # what int32 would wrap round into the range must stay out of it
-            y = xp.where(y > width, xp.asarray(width, dtype=y.dtype, device=getattr(y, "device", None)), y)
-            y = xp.where(y < 0, y * 0 - 1, y) if xp.isdtype(y.dtype, "signed integer") else y
-        return backend.xp.astype(backend.asarray(y, name, dtype=None), backend.xp.int32)
+        return shape, True
     if not classes and shape in ((rows,), lead) and width == 1:
-        y, shape = xp.reshape(y, (*shape, 1)), (*shape, 1)
+        shape = (*shape, 1)
     wanted = [(rows, width), (*lead, width)]
     if shapes.members is not None:
         wanted.append((shapes.members, rows, width))
@@ -115,8 +134,8 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
         kinds = (
             f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
         )
-        raise ValueError(f"{name} must be {kinds} for {rows} rows of x under {label}, got shape {shape}")
-    return backend.asarray(y, name)
+        raise ValueError(f"{name} must be {kinds} for {rows} rows of x under {_label(loss)}, got shape {shape}")
+    return shape, False
 
 
 def weights(weight: Any, x: Array, shapes: Shapes, backend: Backend, *, name: str = "sample_weight") -> Array | None:
@@ -124,51 +143,77 @@ def weights(weight: Any, x: Array, shapes: Shapes, backend: Backend, *, name: st
     if weight is None:
         return None
     weight = backend.asarray(weight, name)
-    lead = tuple(x.shape[: x.ndim - len(shapes.sample)])
-    wanted = {(lead[-1],), lead} | ({(shapes.members, lead[-1])} if shapes.members else set())
-    if tuple(weight.shape) not in wanted:
-        raise ValueError(f"{name} must be ({lead[-1]},), one for each row of x, got shape {tuple(weight.shape)}")
+    check_weight_shape(tuple(weight.shape), leading(x, shapes), shapes, name)
     return weight
 
 
-def check_values(made: Data, loss: Any, shapes: Shapes, backend: Backend, names: tuple[str, ...]) -> None:
-    """Raise for NaN or infinity, class indices or probabilities out of range, and negative weights."""
+def check_weight_shape(
+    shape: tuple[int, ...], lead: tuple[int, ...], shapes: Shapes, name: str = "sample_weight"
+) -> None:
+    """Raise unless weights of `shape` go with rows of x with `lead` before them."""
+    wanted = {(lead[-1],), lead} | ({(shapes.members, lead[-1])} if shapes.members else set())
+    if shape not in wanted:
+        raise ValueError(f"{name} must be ({lead[-1]},), one for each row of x, got shape {shape}")
+
+
+def check_values(
+    made: Data, loss: Any, shapes: Shapes, backend: Backend, names: tuple[str, ...], start: int = 0
+) -> None:
+    """Raise for NaN or infinity, class indices or probabilities out of range, and negative weights.
+
+    Errors name the first row of such a value, counted from `start`.
+    """
     xp = backend.xp
-    for array, name in zip(made, names, strict=True):
+
+    def first(wrong: Array, after: int = 0) -> str:
+        """Where the first True is; `after` is how many axes the array has after that of its rows."""
+        return _at(np.argwhere(backend.to_host(wrong))[0], after, start)
+
+    after = (len(shapes.sample), 0 if xp.isdtype(made.y.dtype, "integral") else 1, 0)
+    for array, name, behind in zip(made, names, after, strict=True):
         if array is not None and xp.isdtype(array.dtype, "real floating") and not bool(xp.all(xp.isfinite(array))):
-            where = np.argwhere(~np.isfinite(backend.to_host(array)))
-            raise ValueError(f"{name} holds {len(where)} values that are NaN or infinite, the first at {_at(where[0])}")
+            wrong = ~np.isfinite(backend.to_host(array))
+            raise ValueError(
+                f"{name} holds {wrong.sum()} values that are NaN or infinite, the first at {first(wrong, behind)}"
+            )
     for column, count in shapes.categories.items():
         values = made.x[..., column]
         wrong = (values < 0.0) | (values >= float(count)) | (values != xp.floor(values))
         if bool(xp.any(wrong)):
-            first = backend.to_host(values).ravel()[backend.to_host(wrong).ravel()][0]
+            found = backend.to_host(values).ravel()[backend.to_host(wrong).ravel()][0]
             raise ValueError(
-                f"{names[0]} holds {first:g} in column {column}, which takes whole numbers from 0 to {count - 1}: "
-                f"indices of {count} categories"
+                f"{names[0]} holds {found:g} in column {column}, which takes whole numbers from 0 to {count - 1}: "
+                f"indices of {count} categories; the first that is none is at {first(wrong)}"
             )
     if xp.isdtype(made.y.dtype, "integral"):
         low, high, classes = int(xp.min(made.y)), int(xp.max(made.y)), shapes.output[-1]
         if low < 0 or high >= classes:
+            where = first((made.y < 0) | (made.y >= classes))
             raise ValueError(
                 f"{names[1]} holds class indices from {low} to {high}, but the network has {classes} outputs: "
-                f"indices go from 0 to {classes - 1}"
+                f"indices go from 0 to {classes - 1}; the first that does not is at {where}"
             )
     elif (bounds := getattr(loss, "target_range", None)) is not None:
         low, high = float(xp.min(made.y)), float(xp.max(made.y))
         if low < bounds[0] or high > bounds[1]:
+            where = first((made.y < bounds[0]) | (made.y > bounds[1]), 1)
             raise ValueError(
                 f"{names[1]} holds values from {low:g} to {high:g}, but {type(loss).__name__} takes targets "
-                f"from {bounds[0]:g} to {bounds[1]:g}"
+                f"from {bounds[0]:g} to {bounds[1]:g}; the first outside is at {where}"
             )
-    if made.weight is not None and float(xp.min(made.weight)) < 0.0:
-        raise ValueError(f"{names[2]} must not be negative, got {float(xp.min(made.weight)):g}")
+    if made.weight is not None and (low := float(xp.min(made.weight))) < 0.0:
+        raise ValueError(
+            f"{names[2]} must not be negative, got {low:g}; the first below 0 is at {first(made.weight < 0.0)}"
+        )
 
 
 def validation(given: Any, split: float) -> tuple[Any, Any, Any]:
-    """x, y and weight of `validation_data`, which excludes a split."""
+    """x, y and weight of `validation_data`, which excludes a split; of an iterable of batches itself and nothing."""
     if split:
         raise ValueError("give validation_data or validation_split, not both")
+    named = isinstance(given, tuple | list | str | Mapping) or hasattr(given, "shape")
+    if not named and hasattr(given, "__iter__"):
+        return given, None, None
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise TypeError(
             f"validation_data must be (x, y) or (x, y, sample_weight), got {describe(given)}{_count(given)}"
@@ -217,10 +262,20 @@ def class_labels(y: Array, backend: Backend) -> np.ndarray | None:
     return labels.argmax(axis=-1) if (labels.sum(axis=-1) == 1.0).all() else None
 
 
+def _label(loss: Any) -> str:
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
 def _count(values: Any) -> str:
     return f" of {len(values)}" if hasattr(values, "__len__") else ""
 
 
-def _at(index: np.ndarray) -> str:
-    names = ["row", "column"] if len(index) <= 2 else [f"axis {i}" for i in range(len(index))]
-    return ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=False))
+def _at(index: np.ndarray, after: int, start: int) -> str:
+    """An index in words: `after` axes come after that of the rows, which are counted from `start`.
+
+    >>> _at(np.asarray([1, 2, 3]), 1, 100)
+    'member 1, row 102, column 3'
+    """
+    rows = len(index) - 1 - after
+    names = ["member"] * rows + ["row"] + (["column"] if after == 1 else [f"axis {i + 1}" for i in range(after)])
+    return ", ".join(f"{name} {i + start * (name == 'row')}" for name, i in zip(names, index, strict=True))

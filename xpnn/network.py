@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters
+from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters, sources
 from xpnn._arguments import AT_LEAST_ZERO, as_list, check_count, hyper_parameter
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import Backend, on_device, resolve
 from xpnn.callbacks import watchers
 from xpnn.history import History
-from xpnn.inputs import Data, Shapes
+from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
 from xpnn.parameters import merge
@@ -117,13 +117,11 @@ class Network:
     def learning_rate(self) -> Any:
         """The learning rate of the next update, a number or one a member; None before training.
 
-        One that is assigned stands in the place of the optimizer's own, schedule or not, until another optimizer
-        starts or None is assigned.
+        One that is assigned, a schedule too, stands in the place of the optimizer's own until another optimizer starts
+        or None is assigned.
         """
         now = self.progress
-        if now.learning_rate is not None or now.optimizer is None:
-            return now.learning_rate
-        rate = now.optimizer.learning_rate  # type: ignore[attr-defined]
+        rate = getattr(now.optimizer, "learning_rate", None) if now.learning_rate is None else now.learning_rate
         return rate(now.step - now.first) if callable(rate) else rate
 
     @learning_rate.setter
@@ -187,11 +185,11 @@ class Network:
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
 
-        `batch_size` bounds how many rows are computed at once; None takes all.
+        `batch_size` bounds how many rows are computed at once; None takes all that are in memory.
         """
-        x = inputs.features(x, self.shapes, self.backend, lead=True)
+        x = sources.features(x, self.shapes, self.backend)
         tree = self._tree(self.progress.shown)
-        y = evaluation.output(self.layer, tree, x, self.shapes, batch_size, xp=self.backend.xp)
+        y = sources.output(self.layer, tree, x, self.shapes, batch_size, backend=self.backend)
         return self.backend.copy(y) if y is x else y
 
     def __call__(self, x: Any) -> Array:
@@ -217,13 +215,13 @@ class Network:
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         loss: Any = None,
         metrics: Iterable[Any] | None = None,
         sample_weight: Any = None,
         batch_size: int | None = None,
     ) -> dict[str, Any]:
-        """The loss and the metrics on (x, y), as floats (arrays with one number a member for a stack).
+        """The loss and the metrics on (x, y), given as in `fit`: floats (arrays with one number a member for a stack).
 
         `loss=None` is the one that training used last, or the mean squared error; `metrics=None` is the accuracy
         where the outputs are classes, by the loss or by the last layer.
@@ -233,13 +231,13 @@ class Network:
         """
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
-        data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend, check=True)
+        data = sources.given(x, y, sample_weight, loss, self.shapes, self.backend)
         return self.measured(data, loss, chosen, batch_size)
 
-    def measured(self, data: Data, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
+    def measured(self, data: Any, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
-        xp, tree = self.backend.xp, self._tree(self.progress.shown)
-        found = evaluation.evaluate(self.layer, tree, data, loss, chosen, self.shapes, batch_size, xp=xp)
+        tree, where = self._tree(self.progress.shown), self.backend
+        found = sources.evaluate(self.layer, tree, data, loss, chosen, self.shapes, batch_size, backend=where)
         host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
 
@@ -300,7 +298,7 @@ class Network:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         loss: Any = None,
         optimizer: Any = None,
         epochs: int = 100,
@@ -318,7 +316,9 @@ class Network:
 
         Parameters
         ----------
-        x, y : rows (n, features) and their targets: (n, outputs), (n,) for one output, or class indices (n,).
+        x, y : rows (n, features) and their targets: (n, outputs), (n,) for one output, or class indices (n,). A
+            numpy.memmap, h5py.Dataset, zarr.Array or the like is read in blocks as it is needed, never whole. x alone
+            may be an iterable of batches, (x, y) or (x, y, sample_weight).
         loss : by name or as a callable; None is the last one used, at first the mean squared error.
         optimizer : by name or as an object; None or one equal to the last goes on where that stopped, at first
             Adam(0.001). Another one starts with new state.
@@ -348,11 +348,10 @@ class Network:
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         check_count("epochs", epochs, low=0)
         program, numbers = self._prepare(loss, optimizer)
-        asked = Asked(batch_size, validation_data, validation_split, sample_weight, class_weight, metrics, shuffle)
+        held = (validation_data, validation_split)
+        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle)
         ready = plan(self, x, y, program, numbers, asked, watchers(callbacks, verbose))
-        self.history = History()
-        fit_epochs(self, ready, epochs, self.history)
-        return self.history
+        return fit_epochs(self, ready, epochs)
 
     def reset(self, seed: Any = None) -> None:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""

@@ -1,24 +1,33 @@
 """Training: an epoch of steps, what is recorded of it, and the way back where something goes wrong.
 
-Losses stay on the device and are read once an epoch.
+Losses stay on the device and are read once an epoch, in one of more than `PIECE` steps once in so many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnn import inputs
+from xpnn import inputs, sources
 from xpnn._arguments import check_count, check_number
-from xpnn.batches import Batches, hold_out
+from xpnn.backend import Backend
+from xpnn.batches import Batches, Blocks, hold_out, mean
 from xpnn.callbacks import Callback
 from xpnn.diagnosis import explain_non_finite
 from xpnn.evaluation import ROWS
 from xpnn.history import History
-from xpnn.metrics import choose
-from xpnn.program import Carry, Numbers, Program, StepNumbers, leaves
+from xpnn.inputs import Data
+from xpnn.metrics import better_end, choose, name_of
+from xpnn.program import Carry, Numbers, Program, Progress, StepNumbers, leaves
+from xpnn.sources import Rows, Stream
+
+PIECE, AHEAD = 1024, 32
+"""For how many steps numbers are made at once, and losses stay on the device; and numbers where an epoch's end is not
+known."""
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -28,6 +37,7 @@ class NonFiniteLoss(FloatingPointError):
 class Asked(NamedTuple):
     """What the caller of `fit` asks for besides data, loss and optimizer."""
 
+    epochs: int
     batch_size: int | None
     validation_data: Any
     validation_split: float
@@ -42,25 +52,30 @@ class Plan(NamedTuple):
 
     program: Program
     numbers: Numbers
-    batches: Batches
+    batches: Batches | Blocks | Stream
     measure: Callable[[], dict[str, Any]]  # metrics and validation after an epoch
+    better: dict[str, str]  # what an epoch records, and which end of it is better
     watchers: Sequence[Callback]
 
 
 def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
-    """Everything checked and moved to the device; raises before anything has changed."""
+    """Everything in memory checked and moved to the device; raises before anything has changed."""
     if asked.batch_size is not None:
         check_count("batch_size", asked.batch_size)
     check_number("validation_split", asked.validation_split, low=0.0, high=1.0, open_high=True)
     loss, chosen, (shapes, backend) = program.loss, choose(asked.metrics), (net.shapes, net.backend)
-    train = inputs.data(x, y, asked.sample_weight, loss, shapes, backend, check=True, class_weight=asked.class_weight)
+    train: Any = sources.given(x, y, asked.sample_weight, loss, shapes, backend, class_weight=asked.class_weight)
     held, rank, stacked = None, len(shapes.sample), shapes.members is not None
     if asked.validation_data is not None:
         given = inputs.validation(asked.validation_data, asked.validation_split)
-        held = inputs.data(*given, loss, shapes, backend, check=True, of="validation ")
-    elif asked.validation_split:
+        held = sources.given(*given, loss, shapes, backend, of="validation ")
+    check_use(train, held, asked, chosen)
+    if asked.validation_split:
         train, held = hold_out(train, rank, asked.validation_split, net.seeds, stacked, backend)
-    source = Batches(train, rank, asked.batch_size, asked.shuffle, net.seeds, stacked, backend)
+    batches = train
+    if not isinstance(train, Stream):
+        kind: Any = Batches if isinstance(train, Data) else Blocks
+        batches = kind(train, rank, asked.batch_size, asked.shuffle, net.seeds, stacked, backend)
     rows = max(asked.batch_size or 0, ROWS)
 
     def measure() -> dict[str, Any]:
@@ -70,77 +85,160 @@ def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: As
             logs |= {f"val_{name}": value for name, value in net.measured(held, loss, chosen, rows).items()}
         return logs
 
-    return Plan(program, numbers, source, measure, watchers)
+    better = {"loss": "min"} | {name_of(metric): better_end(metric) for metric in chosen}
+    if held is not None:
+        better |= {f"val_{name}": end for name, end in better.items()}
+    return Plan(program, numbers, batches, measure, better, watchers)
+
+
+def check_use(train: Data | Rows | Stream, held: Any, asked: Asked, chosen: Sequence[Any]) -> None:
+    """Raise where something is asked for that rows which are read in blocks, or an iterable of batches, cannot give."""
+    if isinstance(train, Rows):
+        fits = f"{train.which} is read in blocks, or np.asarray({train.which}) where it fits in memory"
+        if asked.batch_size is None:
+            raise ValueError(f"batch_size=None takes all rows at once: give a number, as {fits}")
+        if asked.validation_split:
+            raise ValueError(f"validation_split draws from all rows at once: give validation_data, as {fits}")
+    if isinstance(train, Stream):
+        decided = {
+            "batch_size": asked.batch_size != 32,  # the default of `fit`
+            "shuffle": not asked.shuffle,
+            "validation_split": asked.validation_split,
+        }
+        if given := [name for name, is_given in decided.items() if is_given]:
+            raise ValueError(f"{', '.join(given)} cannot be given with an iterable of batches, which decides that")
+        if train.once and chosen:
+            raise ValueError(f"metrics take a pass of their own over the batches of x, and {train.serves}")
+    for one, name in ((train, "x"), (held, "validation_data")):
+        if isinstance(one, Stream) and one.once and asked.epochs > 1:
+            raise ValueError(f"epochs={asked.epochs} take as many passes over the batches of {name}, and {one.serves}")
 
 
 class Epoch(NamedTuple):
-    """What an epoch of steps gave: what it changed, and the mean loss on the host (the members' shape)."""
+    """What an epoch of steps gave: what it changed, the mean loss on the host (the members' shape), how many steps."""
 
     carry: Carry
     loss: np.ndarray
     finite: bool
+    steps: int
 
 
-def run_epoch(program: Program, carry: Carry, batches: Batches, numbers: list[StepNumbers], number: int) -> Epoch:
+def run_epoch(
+    program: Program, carry: Carry, batches: Batches | Blocks | Stream, numbers: Iterable[StepNumbers], number: int
+) -> Epoch:
     """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
     backend, xp = batches.backend, batches.backend.xp
-    values, totals = [], []
-    for batch, row in zip(batches.epoch(number), numbers, strict=True):
+    values, weights, losses, shares = [], [], [], []
+    for batch, row in zip(batches.epoch(number), numbers, strict=batches.steps is not None):
         carry, value = program.step(carry, batch, row, xp=xp)
         values.append(value)
-        if batch.weight is not None and batches.steps > 1:
-            totals.append(xp.sum(batch.weight, axis=-1))
+        if batches.steps != 1:
+            rows = batch.x.shape[batch.x.ndim - batches.rank - 1]
+            weights.append(rows if batch.weight is None else xp.sum(batch.weight, axis=-1))
+        if len(values) == PIECE:
+            losses.append(_read(values, backend))
+            if not np.isfinite(losses[-1]).all():
+                return Epoch(carry, losses[-1][-1], False, 0)
+            shares.append(_read(weights, backend))
+            values, weights = [], []
     # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
     # was updated, which are finite only where all of it is.
     updated = carry[:2] if program.state.size else carry[:1]
     sums = [xp.sum(array, axis=-1) for array in (*updated, *leaves(carry.memory))]
     host = backend.to_host(xp.stack([*values, *sums]))
-    losses, finite = host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
-    if len(losses) == 1:
-        return Epoch(carry, losses[0], finite)
-    if totals:
-        share = backend.to_host(xp.stack(totals)).astype(np.float64)
-        share = share.reshape(*share.shape, *(1,) * (losses.ndim - share.ndim))
-    else:
-        sizes = [min(batches.batch_size, batches.rows - start) for start in range(0, batches.rows, batches.batch_size)]
-        share = np.asarray(sizes, dtype=np.float64).reshape(-1, *(1,) * (losses.ndim - 1))
-    total = np.sum(share, axis=0)
-    return Epoch(carry, np.sum(losses * share, axis=0) / np.where(total == 0.0, 1.0, total), finite)
+    finite = bool(np.isfinite(host).all())
+    last = host[: -len(sums)].astype(np.float64)
+    if len(last) == 1 and not losses:
+        return Epoch(carry, last[0], finite, 1)
+    losses = np.concatenate([*losses, last])
+    shares += [_read(weights, backend)] if weights else []
+    return Epoch(carry, mean(losses, np.concatenate(shares)), finite, len(losses))
 
 
-def fit_epochs(net: Any, plan: Plan, epochs: int, history: History) -> None:
-    """Train `net` for `epochs` epochs, recording each. Whatever is raised puts back the last finished epoch first."""
-    for watcher in plan.watchers:
-        watcher.on_fit_begin(net, epochs)
-    try:
-        for _ in range(epochs):
-            before, recorded = net.progress, len(history.epoch)
-            try:
-                asked = _fit_epoch(net, plan, history)
-            except BaseException:
-                net.progress = before
-                history.truncate(recorded)
+def _read(found: Sequence[Any], backend: Backend) -> np.ndarray:
+    """Numbers, or arrays of one shape, as one host array."""
+    host = np.asarray(found) if isinstance(found[0], int) else backend.to_host(backend.xp.stack(found))
+    return host.astype(np.float64)
+
+
+def epoch_numbers(numbers: Numbers, now: Progress, steps: int | None) -> Iterable[StepNumbers]:
+    """The numbers of each step of the coming epoch, made some steps ahead; without end where `steps` is unknown."""
+
+    def made(start: int, stop: int) -> list[StepNumbers]:
+        return numbers.epoch(now.epoch, range(start, stop), now.first, now.learning_rate)
+
+    if steps is None:
+        return _without_end(made, now.step)
+    stop = now.step + steps
+    if steps <= PIECE:
+        return made(now.step, stop)
+    return chain.from_iterable(made(start, min(start + PIECE, stop)) for start in range(now.step, stop, PIECE))
+
+
+def _without_end(made: Callable[[int, int], list[StepNumbers]], start: int) -> Iterator[StepNumbers]:
+    ahead = AHEAD
+    while True:
+        try:
+            piece = made(start, start + ahead)
+        except Exception:
+            if ahead == 1:
                 raise
-            if asked:
-                break
-    finally:
+            ahead = 1  # a schedule need not be good for steps that no batch will ask for
+            continue
+        yield from piece
+        start += ahead
+
+
+def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
+    """Train `net` for `epochs` epochs, recording each. Whatever is raised puts back the last finished epoch first."""
+    history, begun = History(plan.better), []
+    kept, shown, finished = net.progress, net.history, 0
+    try:
+        net.progress, net.history = _started(net, plan), history
         for watcher in plan.watchers:
-            watcher.on_fit_end(net, history)
+            watcher.on_fit_begin(net, epochs)
+            begun.append(watcher)
+        shown = history
+        for _ in range(epochs):
+            reason = _fit_epoch(net, plan, history)
+            kept, finished = net.progress, finished + 1
+            if reason is not None:
+                history.stop_reason = reason
+                break
+        else:
+            history.stop_reason = "finished"
+    finally:
+        net.progress, net.history = kept, shown
+        history.truncate(finished)
+        with ExitStack() as ending:  # each is called, in their order, also where one of them raises
+            for watcher in reversed(begun):
+                ending.callback(watcher.on_fit_end, net, history)
+    return history
 
 
-def _fit_epoch(net: Any, plan: Plan, history: History) -> bool:
-    """One epoch, its record and its callbacks; whether one of them asks to stop."""
+def _started(net: Any, plan: Plan) -> Progress:
+    return net.progress.started(plan.program.loss, plan.program.optimizer, xp=plan.batches.backend.xp)
+
+
+def _fit_epoch(net: Any, plan: Plan, history: History) -> str | None:
+    """One epoch, its record and its callbacks; the reason of the first of them that asks to stop."""
     batches, program = plan.batches, plan.program
-    now = net.progress.started(program.loss, program.optimizer, xp=batches.backend.xp)
-    steps = range(now.step, now.step + batches.steps)
-    numbers = plan.numbers.epoch(now.epoch, steps, now.first, now.learning_rate)
+    for watcher in plan.watchers:
+        watcher.on_epoch_begin(net, net.epoch)
+    now = net.progress = _started(net, plan)
+    numbers = epoch_numbers(plan.numbers, now, batches.steps)
     done = run_epoch(program, now.carry, batches, numbers, now.epoch)
     if not done.finite:
+        numbers = epoch_numbers(plan.numbers, now, batches.steps)
         where = explain_non_finite(program, now.carry, batches, numbers, now.epoch)
         raise NonFiniteLoss(f"training went non-finite in {where} The network is as it was before that epoch.")
-    net.progress = now._replace(carry=done.carry, epoch=now.epoch + 1, step=steps.stop)
+    net.progress = now._replace(carry=done.carry, epoch=now.epoch + 1, step=now.step + done.steps)
     logs = {"loss": done.loss} | plan.measure()
     logs = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
     history.append(now.epoch, logs)
-    answers = [watcher.on_epoch_end(net, now.epoch, logs) for watcher in plan.watchers]  # each is asked
-    return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
+    asking = [watcher for watcher in plan.watchers if _is_true(watcher.on_epoch_end(net, now.epoch, logs))]
+    return asking[0].reason if asking else None
+
+
+def _is_true(answer: Any) -> bool:
+    return isinstance(answer, bool | np.bool_) and bool(answer)

@@ -1,0 +1,81 @@
+"""What a callback is, and the form in which it sees numbers: one, or one for each member of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+
+class Callback:
+    """The contract: override what you need. A plain function is taken as `on_epoch_end`.
+
+    `net` holds the weights of the epoch that ended; `logs` its numbers, as `history` records them. An exception stops
+    training, puts back the last finished epoch, and reaches the caller. `net.learning_rate` may be set in each method;
+    what an unfinished epoch has set is undone with it. `reason` is what `history.stop_reason` says where this callback
+    stopped training.
+    """
+
+    reason: ClassVar[str] = "callback"
+
+    def on_fit_begin(self, net: Any, epochs: int) -> None:
+        """Before the first of `epochs` epochs; `net.history.better` has the names of what will be recorded."""
+
+    def on_epoch_begin(self, net: Any, epoch: int) -> None:
+        """Before epoch number `epoch`, counted from 0 over the network's life."""
+
+    def on_epoch_end(self, net: Any, epoch: int, logs: Mapping[str, Any]) -> bool | None:
+        """After epoch number `epoch`; True stops training."""
+
+    def on_fit_end(self, net: Any, history: Any) -> None:
+        """After the last epoch, and also where training was broken off, once the unfinished epoch is undone."""
+
+
+class LambdaCallback(Callback):
+    """Functions in the place of a callback's methods, with the same arguments.
+
+    >>> import xpnn
+    >>> net = xpnn.Network(xpnn.mlp([1, 1]))
+    >>> tell = LambdaCallback(on_fit_begin=lambda net, epochs: print(epochs, "epochs"))
+    >>> history = net.fit([[0.0], [1.0]], [1.0, 3.0], epochs=2, callbacks=[tell])
+    2 epochs
+    """
+
+    def __init__(
+        self,
+        on_epoch_end: Callable[[Any, int, Mapping[str, Any]], Any] | None = None,
+        *,
+        on_fit_begin: Callable[[Any, int], Any] | None = None,
+        on_epoch_begin: Callable[[Any, int], Any] | None = None,
+        on_fit_end: Callable[[Any, Any], Any] | None = None,
+    ):
+        given = {"on_epoch_end": on_epoch_end, "on_fit_begin": on_fit_begin}
+        for name, function in (given | {"on_epoch_begin": on_epoch_begin, "on_fit_end": on_fit_end}).items():
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function, got {function!r}")
+            if function is not None:
+                setattr(self, name, function)
+
+
+def check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def numbers_of(value: Any) -> list[Any]:
+    """A recorded value or a rate as a list: one number a member, or one for all."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def repeated(numbers: list[Any], count: int) -> list[Any]:
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def in_form(value: Any, numbers: list[Any]) -> Any:
+    """The members' numbers in the form of a recorded `value`: the one, or an array of them with -1 for None."""
+    if not getattr(value, "ndim", 0):
+        return numbers[0]
+    numbers = [-1 if number is None else number for number in numbers]
+    found = (value == value).astype(type(numbers[0]))  # of its shape; its own numbers may have no integer
+    found[:] = numbers
+    return found

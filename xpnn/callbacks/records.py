@@ -1,0 +1,124 @@
+"""What an epoch gave, shown or written where people look: a file, a bar, a line."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from xpnn.callbacks.base import Callback, check_flag, numbers_of, repeated
+
+
+@dataclass(eq=False)
+class CSVLogger(Callback):
+    """A line for each epoch in the file at `path`: its number and what was recorded, of a stack loss_0, loss_1, ...
+
+    The columns stand in the first line; each line is in the file when its epoch ends. Numbers are as exact as in
+    `history`. An epoch that is undone leaves no line, where the file is one that can be taken back.
+
+    Parameters
+    ----------
+    path : of the file, whose folder must be there.
+    append : write on where the file ends, which must have the same columns; False writes it anew.
+    separator : the character between the numbers.
+
+    Raises, before training, OSError where the file cannot be opened and ValueError where its columns are others.
+
+    >>> import pathlib, tempfile, xpnn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = CSVLogger(folder + "/log.csv")
+    ...     history = xpnn.Network(xpnn.mlp([1, 1])).fit([[0.0]], [0.0], epochs=2, callbacks=[log])
+    ...     print(pathlib.Path(log.path).read_text(), end="")
+    epoch,loss
+    0,0.0
+    1,0.0
+    """
+
+    path: Any
+    append: bool = False
+    separator: str = ","
+
+    def __post_init__(self):
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path must be that of a file, got {self.path!r}")
+        check_flag("append", self.append)
+        if not isinstance(self.separator, str) or len(self.separator) != 1:
+            raise ValueError(f"separator must be one character, got {self.separator!r}")
+        self._file: Any = None
+
+    def on_fit_begin(self, net, epochs):
+        names, self._count, self._row = list(net.history.better), net.members or 1, None
+        if net.members is not None:
+            names = [f"{name}_{k}" for name in names for k in range(net.members)]
+        columns, found = ["epoch", *names], None
+        if self.append and os.path.isfile(self.path):
+            with open(self.path, newline="", encoding="utf-8") as file:
+                found = next(csv.reader(file, delimiter=self.separator), None)
+        if found not in (None, columns):
+            raise ValueError(f"path: {self.path} has the columns {found}, this training records {columns}")
+        self._file = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+        if found is None:
+            self._write(columns)
+
+    def on_epoch_end(self, net, epoch, logs):
+        self._row = epoch, self._file.tell() if self._file.seekable() else None
+        self._write([epoch, *(one for value in logs.values() for one in repeated(numbers_of(value), self._count))])
+
+    def _write(self, row: list[Any]) -> None:
+        csv.writer(self._file, delimiter=self.separator, lineterminator="\n").writerow(row)
+        self._file.flush()
+
+    def on_fit_end(self, net, history):
+        with self._file as file:
+            self._file = None  # an open file can be neither copied nor pickled
+            epoch, start = self._row or (None, None)
+            if start is not None and history.epoch[-1:] != [epoch]:
+                file.truncate(start)
+
+
+class ProgressBar(Callback):
+    """A tqdm bar on standard error with the last epoch's numbers and the learning rate; `fit(verbose=1)` adds one.
+
+    >>> import xpnn
+    >>> net = xpnn.Network(xpnn.mlp([1, 1]))
+    >>> history = net.fit([[0.0], [1.0]], [1.0, 3.0], epochs=2, callbacks=[ProgressBar()])
+    """
+
+    def on_fit_begin(self, net, epochs):
+        from tqdm.auto import tqdm
+
+        self._bar: Any = tqdm(total=epochs, unit="epoch", dynamic_ncols=True)
+
+    def on_epoch_end(self, net, epoch, logs):
+        rate = net.learning_rate
+        shown = dict(logs) if rate is None else {**logs, "learning_rate": rate}
+        self._bar.set_postfix({name: _short(value) for name, value in shown.items()}, refresh=False)
+        self._bar.update()
+
+    def on_fit_end(self, net, history):
+        self._bar.close()
+        self._bar = None
+
+
+class PrintEpoch(Callback):
+    """One line an epoch on standard output; `fit(verbose=2)` adds one.
+
+    >>> import xpnn
+    >>> net = xpnn.Network(xpnn.mlp([1, 1]))
+    >>> history = net.fit([[0.0]], [0.0], epochs=2, callbacks=[PrintEpoch()])
+    epoch 1  loss 0
+    epoch 2  loss 0
+    """
+
+    def on_epoch_end(self, net, epoch, logs):
+        print(f"epoch {epoch + 1}  " + "  ".join(f"{name} {_short(value)}" for name, value in logs.items()))
+
+
+def _short(value: Any) -> str:
+    """One number, or a stack's smallest and largest."""
+    if hasattr(value, "tolist") and value.ndim:
+        return f"{value.min():.4g}..{value.max():.4g}"
+    if isinstance(value, list | tuple):
+        return f"{min(value):.4g}..{max(value):.4g}"
+    return f"{float(value):.4g}"
