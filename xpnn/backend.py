@@ -213,6 +213,19 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
     return Backend(name, xp, device, dtype)
 
 
+def backend_of(array: Array, dtype: Any = None) -> Backend:
+    """The Backend of the library and the device that `array` is of.
+
+    >>> backend_of(np.zeros(3), "float64")
+    Backend(numpy, float64)
+    """
+    from array_api_compat import array_namespace
+
+    name = _name_of(array_namespace(array))
+    place = device_label(name, None if name == "numpy" else getattr(array, "device", None))
+    return resolve(f"{name}:{place}" if place else name, dtype)
+
+
 @functools.cache
 def _keep_freed_memory() -> None:
     """Make glibc reuse the memory of arrays up to 31 MiB, where it may hand each back to the system and zero a new one.

@@ -1,0 +1,239 @@
+"""The classifier: scikit-learn's MLPClassifier, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+
+from xpnn import losses
+from xpnn.metrics import accuracy
+from xpnn.sklearn import tables
+from xpnn.sklearn.base import BaseMLP, if_stochastic
+from xpnn.sklearn.scales import Summed
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    loss = estimator._loss()
+    if getattr(loss, "link", None) is None and estimator.loss != "log_loss":
+        raise AttributeError(f"loss={estimator.loss!r} gives scores and no probabilities")
+    return True
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """A multilayer perceptron for classes: two, several, or several yes-or-no answers a row.
+
+    All of scikit-learn's parameters, with their names, defaults and meanings, those that `MLPRegressor` lists, and:
+
+    Parameters
+    ----------
+    loss : "log_loss", or a loss of `xpnn.losses` by name or as a function, such as "focal" or "hinge".
+    class_weight : {label: weight} or "balanced", multiplied into sample_weight.
+
+    Attributes
+    ----------
+    classes_ : the labels, in order.
+    network_ : the fitted `xpnn.Network`; and all of scikit-learn's attributes.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16,), solver="lbfgs", alpha=0.1, random_state=0, max_iter=500).fit(X, y)
+    >>> model.score(X, y) > 0.95, model.predict_proba(X[:1]).shape
+    (True, (1, 3))
+    """
+
+    _parameter_constraints = BaseMLP._parameter_constraints | {
+        "loss": [StrOptions({"log_loss", *losses._NAMES}), callable],
+        "class_weight": [None, StrOptions({"balanced"}), dict],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha=0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state: Any = None,
+        tol=1e-4,
+        verbose: Any = False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun=15000,
+        loss: Any = "log_loss",
+        class_weight: Any = None,
+        backend: Any = None,
+        dtype: Any = None,
+        dropout=0.0,
+        norm: Any = None,
+        weight_decay=0.0,
+        clip_norm: Any = None,
+        clip_value: Any = None,
+        scoring: Any = None,
+        callbacks: Any = None,
+        time_limit: Any = None,
+    ):
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        vars(self).update(given)
+
+    @if_stochastic
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """One epoch more over (X, y), going on exactly where the last stopped; the first call names all `classes`."""
+        if _check_partial_fit_first_call(self, classes) and type_of_target(_host(y)).startswith("multilabel"):
+            self.classes_ = np.arange(_host(y).shape[1])
+        return self._fit(X, y, sample_weight, (None, None, None), incremental=True)
+
+    def predict(self, X) -> Any:
+        """The predicted labels, (n,) or (n, outputs) of 0 and 1; numbers in the library of X, other labels NumPy's."""
+        outputs = self._outputs(X)
+        xp = tables.backend_for(X, self.network_.backend.dtype).xp
+        if self._kind == "multilabel":
+            return xp.astype(outputs > self._threshold(), xp.int64)
+        if self._kind == "binary":
+            index = xp.astype(outputs[:, 0] > self._threshold(), xp.int64) * (len(self.classes_) - 1)
+        else:
+            index = xp.argmax(outputs, axis=-1)
+        if not tables.is_foreign(X):
+            return self.classes_[index]
+        if self.classes_.dtype.kind not in "iufb":
+            return self.classes_[tables.backend_for(X, "float32").to_host(index)]
+        labels = xp.asarray(self.classes_, device=getattr(X, "device", None))
+        return xp.take(labels, index, axis=0)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X) -> Any:
+        """The probability of each class, (n, classes), in the order of `classes_`."""
+        outputs = self._outputs(X)
+        xp = tables.backend_for(X, self.network_.backend.dtype).xp
+        return xp.concat([1.0 - outputs, outputs], axis=-1) if self._kind == "binary" else outputs
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X) -> Any:
+        """The logarithm of `predict_proba`."""
+        found = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return tables.backend_for(X, self.network_.backend.dtype).xp.log(found)
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """The accuracy; of several answers a row, the share of rows where all are right."""
+        if tables.is_foreign(X):
+            found = self.predict(X)
+            X, y = None, _host(y)
+            from sklearn.metrics import accuracy_score
+
+            return accuracy_score(
+                y, _host(found), sample_weight=None if sample_weight is None else _host(sample_weight)
+            )
+        return super().score(X, y, sample_weight)
+
+    def _read(self, X, y, *, reset):
+        tables.require(self, y)
+        if tables.is_foreign(X):
+            X, y = tables.rows(self, X, reset=reset, y=_host(y))
+        else:
+            X, y = tables.rows(self, X, reset=reset, y=_host(y), multi_output=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        return X, y
+
+    def _targets(self, y, first, incremental):
+        """Class indices (n,), or (n, outputs) of 0.0 and 1.0 for one or several yes-or-no answers."""
+        multilabel = type_of_target(y).startswith("multilabel")
+        if not hasattr(self, "classes_") or (first and not incremental):
+            self.classes_ = LabelBinarizer().fit(y).classes_ if multilabel else np.unique(y)
+        elif not multilabel:
+            classes = unique_labels(y)
+            if self.warm_start and not incremental and set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+            if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        if multilabel:
+            self._kind = "multilabel"
+            return tables.dense(y).astype(np.float64)
+        index = np.searchsorted(self.classes_, y)
+        self._kind = "binary" if len(self.classes_) <= 2 else "multiclass"
+        return index[:, None].astype(np.float64) if self._kind == "binary" else index
+
+    def _width(self, labels) -> int:
+        return len(self.classes_) if self._kind == "multiclass" else labels.shape[1]
+
+    def _weighted(self, labels, weight, incremental):
+        if self.class_weight is None:
+            return weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit: give the weights of the classes as a dict"
+            )
+        y = labels if self._kind == "multilabel" else self.classes_[labels.astype(int).ravel()]
+        factors = compute_sample_weight(self.class_weight, y)
+        return factors if weight is None else factors * _host(weight)
+
+    def _strata(self, labels):
+        """The class of each row, by which a validation split is drawn; of several answers their combination."""
+        if self._kind == "multilabel":
+            return np.unique(labels, axis=0, return_inverse=True)[1].ravel(), False
+        return (labels.ravel().astype(bool) if self._kind == "binary" else labels), True
+
+    def _metrics(self):
+        return [] if self.scoring is not None else [accuracy]
+
+    def _threshold(self) -> float:
+        found = getattr(self._loss(), "threshold", None)
+        return 0.5 if found is None else found
+
+    def _loss(self):
+        if self.loss != "log_loss":
+            return losses.get(self.loss)
+        if getattr(self, "_kind", None) == "multiclass":
+            return losses.softmax_cross_entropy
+        return Summed(losses.binary_cross_entropy)
+
+    def _ending(self):
+        link = getattr(self._loss(), "link", None)
+        self.out_activation_ = {"Sigmoid": "logistic", "Softmax": "softmax"}.get(type(link).__name__, "identity")
+        return link or "identity"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _host(values: Any) -> Any:
+    """Labels on the host: they are encoded there, once."""
+    if not tables.is_foreign(values):
+        return values
+    from xpnn.backend import to_host
+
+    return to_host(values, "y")
