@@ -1,6 +1,7 @@
 """Each example runs as a user would run it, at its smallest size, without a warning and without a window."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,13 @@ def run(name, *arguments):
 
 
 def test_all_examples_are_here():
-    assert sorted(path.name for path in FOLDER.glob("*.py")) == ["01_circles.py", "02_digits.py", "03_own_layer.py"]
+    assert sorted(path.name for path in FOLDER.glob("*.py")) == [
+        "01_circles.py",
+        "02_digits.py",
+        "03_own_layer.py",
+        "04_first_table.py",
+        "05_wine_regression.py",
+    ]
 
 
 @pytest.mark.parametrize("where", ["numpy", "array-api-strict", "torch"])
@@ -53,3 +60,41 @@ def test_digits_of_mnist_reach_94_percent():
 
 def test_an_own_layer():
     assert "accuracy of four networks" in run("03_own_layer.py", "--epochs", 5)
+
+
+def percents(out, *words):
+    """The number before or after each of the words."""
+    return [float(re.search(word, out)[1]) for word in words]
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_a_first_table_of_scikit_learn(where):
+    out = run("04_first_table.py", "--backend", where, "--epochs", 5)
+    assert "362 rows to learn from, 64 to stop by, 143 to be tested on; 30 columns" in out
+    assert "26.0% of the rows with missing entries" in out
+    assert min(percents(out, r"(\S+)% of the answers", r"(\S+)% of the malignant are found")) > 85.0
+    assert "the first row of the test is malignant with probability" in out
+
+
+@pytest.mark.skipif(not DATA, reason="the environment variable XPNN_DATA names no folder with Adult's files")
+def test_a_first_table_of_adult():
+    out = run("04_first_table.py", "--data", DATA, "--epochs", 2)
+    assert "7.4% of the rows with missing entries, 24.0% >50K" in out
+    plain, balanced = out.split("class_weight='balanced'")
+    assert percents(plain, r"(\S+)% of the answers")[0] > 84.0
+    assert percents(plain, r"(\S+)% of the >50K")[0] < 70.0 < 80.0 < percents(balanced, r"(\S+)% of the >50K")[0]
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_an_interval_for_scikit_learns_diabetes(where):
+    out = run("05_wine_regression.py", "--backend", where, "--epochs", 20)
+    assert "progression of diabetes: 331 rows to learn from, 111 to be tested on; 25 to 346" in out
+    assert 60.0 < percents(out, r"the interval holds (\S+)%")[0] <= 100.0
+
+
+@pytest.mark.skipif(not DATA, reason="the environment variable XPNN_DATA names no folder with winequality-white.csv")
+def test_an_interval_for_wine():
+    out = run("05_wine_regression.py", "--data", DATA, "--epochs", 20)
+    one, always = percents(out, r"one number is off by (\S+) on", r"is off by (\S+)\n")
+    assert one < 0.9 * always
+    assert 83.0 < percents(out, r"the interval holds (\S+)%")[0] < 97.0
