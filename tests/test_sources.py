@@ -140,6 +140,16 @@ def test_rows_of_any_type_are_read(memmap, dtype):
     assert state_of(read) == state_of(array)
 
 
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_rows_in_columns_order_are_laid_out_as_they_are_read(small, tmp_path, which):
+    np.save(tmp_path / "x.npy", np.asfortranarray(X))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r") if which == "x" else np.asfortranarray(X)
+    assert x.flags.f_contiguous
+    source = source_of(x, Y if which == "x" else Lazy(Y), "numpy").source
+    for spans in ([(0, 10)], [(0, 10), (50, 60)]):
+        assert source.read(spans).x.flags.c_contiguous
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 40, 64, 103, 500])
 def test_every_epoch_sees_every_row_once_and_only_its_last_batch_is_short(small, batch_size):
     x, orders = Lazy(np.repeat(np.arange(103.0)[:, None], 3, axis=1)), []
@@ -584,7 +594,7 @@ def test_an_epoch_takes_less_memory_than_its_rows(tmp_path):
     from tests.benchmarks import memory
 
     memory.write(tmp_path, gigabytes=0.375, sparse=True)
-    found = memory.run(tmp_path, limit=0.25)
+    found = memory.run(tmp_path, limit=0.35)
     assert found["rows"] == 393_216
     assert found["peak"] - found["before"] < 100.0  # MiB, of 384 that are read
-    assert "allocate" in memory.run(tmp_path, limit=0.25, what="whole")["refused"]
+    assert "allocate" in memory.run(tmp_path, limit=0.35, what="whole")["refused"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpnn
+from xpnn import batches
 from xpnn.backend import resolve
 from xpnn.inputs import Data
 from xpnn.training import run_epoch
@@ -287,3 +288,22 @@ def test_a_step_leaves_nothing_for_the_garbage_collector():
             assert gc.collect() == 0
         finally:
             gc.enable()
+
+
+def test_a_metric_that_does_not_fit_is_refused_before_the_first_step():
+    net = xpnn.Network(xpnn.mlp([2, 1]))
+    with pytest.raises(ValueError, match="metric f1 needs classes"):
+        net.fit(X, Y, "mse", metrics=["f1"], epochs=3)
+    assert net.updates == 0
+
+
+def test_rows_in_columns_order_are_laid_out_once_and_give_the_same_numbers():
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    curves = []
+    for given in (x, np.asfortranarray(x)):
+        net = xpnn.Network(xpnn.mlp([2, 3, 1]), dtype="float64")
+        curves.append(net.fit(given, x[:, 0], epochs=3, batch_size=8)["loss"])
+    assert curves[0] == curves[1]
+    backend = net.backend
+    data = Data(np.asfortranarray(x), x[:, :1], None)
+    assert batches.Batches(data, 1, 8, True, [0], False, backend).data.x.flags.c_contiguous

@@ -71,6 +71,8 @@ class Batches:
         self.batch_size = self.rows if batch_size is None else min(batch_size, self.rows)
         self.steps = math.ceil(self.rows / self.batch_size)
         self.rank = rank
+        if self.steps > 1:  # NumPy's take copies an array whole in every call where its rows do not lie one by one
+            self.data = Data(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in data))
 
     def epoch(self, number: int) -> Iterator[Data]:
         """The batches of epoch `number`."""

@@ -126,8 +126,8 @@ class Rows:
     def read(self, spans: Sequence[tuple[int, int]]) -> Data:
         """The rows from start to stop of each span on the host, checked; errors count them from the first of all."""
         parts = [self._cut(*span) for span in spans]
-        x, y, weight = (
-            of[0] if len(of) == 1 or of[0] is None else np.concatenate(of, axis=axis)
+        x, y, weight = (  # laid out row by row, as `take` needs them
+            None if of[0] is None else np.ascontiguousarray(of[0] if len(of) == 1 else np.concatenate(of, axis=axis))
             for of, axis in zip(zip(*parts, strict=True), (0, *self._axes), strict=True)
         )
         try:

@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnn import inputs, sources
 from xpnn._arguments import check_count, check_number
+from xpnn.architecture import last_layer
 from xpnn.backend import Backend
 from xpnn.batches import Batches, Blocks, hold_out, mean
 from xpnn.callbacks import Callback
@@ -21,7 +22,7 @@ from xpnn.diagnosis import explain_non_finite
 from xpnn.evaluation import ROWS
 from xpnn.history import History
 from xpnn.inputs import Data
-from xpnn.metrics import better_end, choose, name_of
+from xpnn.metrics import better_end, check, choose, name_of
 from xpnn.program import Carry, Numbers, Program, Progress, StepNumbers, leaves
 from xpnn.sources import Rows, Stream
 
@@ -70,9 +71,12 @@ def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: As
         given = inputs.validation(asked.validation_data, asked.validation_split)
         held = sources.given(*given, loss, shapes, backend, of="validation ")
     check_use(train, held, asked, chosen)
+    if isinstance(train, Data):
+        for metric in chosen:
+            check(metric, loss, last_layer(net.layer), shapes.output[-1], train.y, xp=backend.xp)
     if asked.validation_split:
         train, held = hold_out(train, rank, asked.validation_split, net.seeds, stacked, backend)
-    batches = train
+    batches: Any = train
     if not isinstance(train, Stream):
         kind: Any = Batches if isinstance(train, Data) else Blocks
         batches = kind(train, rank, asked.batch_size, asked.shuffle, net.seeds, stacked, backend)
