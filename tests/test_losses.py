@@ -286,3 +286,11 @@ def test_a_constant_of_another_kind_widens_nothing(loss, target_kind, kind):
 def test_wrong_settings_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.kl_divergence], ids=str)
+def test_integer_one_hot_rows_are_rows_also_where_they_are_as_many_as_classes(loss):
+    prediction = np.random.default_rng(0).normal(size=(3, 3))
+    by_row = loss(prediction, np.eye(3, dtype=int), xp=np)
+    assert by_row[0] == pytest.approx(loss(prediction, np.arange(3), xp=np)[0])
+    assert by_row[0].shape == ()

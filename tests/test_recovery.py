@@ -170,3 +170,12 @@ def test_what_a_callback_gives_back_stops_training_only_where_it_is_true():
     assert net.epoch == 4
     net.fit(X, Y, epochs=2, callbacks=[lambda net, epoch, logs: True])
     assert net.epoch == 5
+
+
+def test_large_finite_parameters_are_no_overflow():
+    net = xpnn.Network(xpnn.mlp([1, 300, 1]), dtype="float32")
+    net.params = [
+        {name: np.full(a.shape, 3e36 * (name == "weight")) for name, a in layer.items()} for layer in net.params
+    ]
+    history = net.fit([[0.0]], [[0.0]], lambda p, t, *, xp, weight=None: (xp.sum(p * 0.0), p * 0.0), xpnn.SGD(0.0), 1)
+    assert np.isfinite(history["loss"]).all()

@@ -52,7 +52,22 @@ def evaluate(
     """The loss and the chosen metrics on `data`, of the members' shape, on the device."""
     found = output(trunk(layer, loss), params, data.x, shapes, batch_size, xp=xp)
     values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
+    return values | measured(chosen, found, data.y, data.weight, loss, layer, xp=xp)
+
+
+def measured(
+    chosen: Sequence[Callable],
+    found: Array,
+    y: Array,
+    weight: Array | None,
+    loss: Callable,
+    layer: Sequential,
+    *,
+    xp: Any,
+) -> dict[str, Array]:
+    """The chosen metrics of the outputs that the loss takes."""
+    values = {}
     for metric in chosen:
-        prediction, target, more = metrics.convert(metric, found, data.y, loss, last_layer(layer), xp=xp)
-        values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=data.weight, **more)
+        prediction, target, more = metrics.convert(metric, found, y, loss, last_layer(layer), xp=xp)
+        values[metrics.name_of(metric)] = metric(prediction, target, xp=xp, weight=weight, **more)
     return values

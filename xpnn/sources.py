@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnn import evaluation, inputs, metrics
+from xpnn import evaluation, inputs
 from xpnn._arguments import check_count
-from xpnn.architecture import last_layer, trunk
+from xpnn.architecture import trunk
 from xpnn.backend import Backend, describe, resolve, to_host
 from xpnn.batches import join, mean, upload
 from xpnn.inputs import Data, Shapes
@@ -312,10 +312,7 @@ def evaluate(
             kept.append(Data(found, part.y, part.weight))
     values: dict[str, Array] = {"loss": mean(np.stack(losses), np.stack(shares))}
     if chosen:
-        found, target, weight = join(kept, len(shapes.output), xp=xp)
-        for metric in chosen:
-            prediction, truth, more = metrics.convert(metric, found, target, loss, last_layer(layer), xp=xp)
-            values[metrics.name_of(metric)] = metric(prediction, truth, xp=xp, weight=weight, **more)
+        values |= evaluation.measured(chosen, *join(kept, len(shapes.output), xp=xp), loss, layer, xp=xp)
     return values
 
 

@@ -146,9 +146,9 @@ def run_epoch(
             shares.append(_read(weights, backend))
             values, weights = [], []
     # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
-    # was updated, which are finite only where all of it is.
+    # was updated, which are finite only where all of it is (of parts of it: the sum of large numbers may overflow).
     updated = carry[:2] if program.state.size else carry[:1]
-    sums = [xp.sum(array, axis=-1) for array in (*updated, *leaves(carry.memory))]
+    sums = [xp.sum(array * (1.0 / array.shape[-1]), axis=-1) for array in (*updated, *leaves(carry.memory))]
     host = backend.to_host(xp.stack([*values, *sums]))
     finite = bool(np.isfinite(host).all())
     last = host[: -len(sums)].astype(np.float64)

@@ -14,6 +14,7 @@ class ActivityPenalty(Layer):
     """y = x; in training the mean over the batch of sum_j (l1 |x_j| + l2/2 x_j^2) is added to the objective.
 
     Backward in training: dL/dx = dy + (l1 sign(x) + l2 x) / batch, with sign(0) = 0. At inference nothing is added.
+    Each row of a batch pays alike, whatever its sample weight.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class Loss(Shown):
         """Raise where the shapes would broadcast to something that nobody meant."""
         if prediction.ndim < 2:
             raise ValueError(f"prediction must be (batch, outputs), got shape {tuple(prediction.shape)}")
-        indices = self.targets == "classes" and xp.isdtype(target.dtype, "integral")
+        indices = self.targets == "classes" and xp.isdtype(target.dtype, "integral") and target.ndim < prediction.ndim
         given = target.shape[-1:] if indices else target.shape[-2:]
         rows, outputs = prediction.shape[-2:]
         wanted = (rows,) if indices else (rows, outputs if self.targets == "classes" else self.target_width(outputs))
@@ -102,9 +102,11 @@ def one_hot(index: Array, like: Array, *, xp: Any) -> Array:
 
 def class_rows(target: Array, like: Array, *, xp: Any) -> tuple[Array, Any]:
     """Class indices or rows of probabilities as rows of the width of `like`, and the sum of each."""
-    if xp.isdtype(target.dtype, "integral"):
+    if not xp.isdtype(target.dtype, "integral"):
+        return target, xp.sum(target, axis=-1, keepdims=True)
+    if target.ndim < like.ndim:
         return one_hot(target, like, xp=xp), 1.0
-    return target, xp.sum(target, axis=-1, keepdims=True)
+    return xp.astype(target, like.dtype), xp.sum(xp.astype(target, like.dtype), axis=-1, keepdims=True)
 
 
 def _like(values: Any, prediction: Array, kind: str, xp: Any) -> Array:

@@ -81,7 +81,8 @@ class Optimizer(Shown):
     clip_value, clip_norm : c > 0, or None.
     average : d, 0 <= d < 1, or None.
     multipliers : factors on the learning rate, by parameter name ("bias"), by layer (0, -1) or both ("0.bias"); 0
-        freezes: what is frozen does not move, decay or count in the norm.
+        freezes: what is frozen does not move, decay or count in the norm. (The running statistics of a BatchNorm are
+        not learned by gradient: they move on, and are not averaged.)
 
     Decay: Loshchilov and Hutter (2019), "Decoupled weight decay regularization", in the form of PyTorch's AdamW.
     Clipping: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural networks"; numbers of
