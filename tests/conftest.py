@@ -60,3 +60,11 @@ def backend(request) -> Backend:
 def tolerance(backend) -> float:
     """Relative agreement with a float64 reference."""
     return 1e-10 if backend.dtype == "float64" else 3e-5
+
+
+@pytest.fixture
+def eager(backend):
+    """The backends without JAX, which compiles each operation for tens of milliseconds; it has its curve elsewhere."""
+    if backend.name == "jax":
+        pytest.skip("JAX's arrays cannot be written, and its operations take long to compile")
+    return backend

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.layer_runs import arrays
 from tests.tables import MIXED
-from tests.test_layers import arrays
 from xpnn import Adam, Network, activations, layers
 from xpnn.backend import resolve
 from xpnn.layers.embedding import FEW

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.layer_runs import numbers_of, with_numbers
 from tests.tables import LOSSES
-from tests.test_layers import numbers_of, with_numbers
 from xpnn import losses
 from xpnn.backend import resolve
 from xpnn.losses import Penalized

@@ -207,3 +207,11 @@ def test_a_multiplier_that_reaches_nothing_is_refused():
         multiplier_table(LAYOUT, 3, {"biases": 1.0})
     with pytest.raises(ValueError, match="multipliers: 1 is no"):
         multiplier_table(LAYOUT, 3, {1: 1.0})
+
+
+def test_nesterov_and_amsgrad_are_names_too():
+    assert optimizers.get("nesterov", learning_rate=0.5) == optimizers.SGD(0.5, momentum=0.9, nesterov=True)
+    assert optimizers.get("Nesterov", momentum=0.5) == optimizers.SGD(momentum=0.5, nesterov=True)
+    assert optimizers.get("amsgrad") == optimizers.Adam(amsgrad=True)
+    with pytest.raises(ValueError, match="did you mean 'nesterov'"):
+        optimizers.get("nestrov")

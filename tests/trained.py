@@ -45,3 +45,11 @@ def state_of(net: Network, recorded: bool = True) -> dict:
     state |= {"memory": [digest(array) for array in carry.memory or ()], "progress": progress}
     history = {name: np.asarray(values).tolist() for name, values in net.history.history.items()}
     return state | ({"history": (net.history.epoch[:], history)} if recorded else {})
+
+
+def params_with(net: Network, path: tuple, value) -> list:
+    """The network's params with one entry replaced."""
+    params = net.params
+    place = functools.reduce(lambda node, key: node[key], path[:-1], params)
+    place[path[-1]] = value
+    return params

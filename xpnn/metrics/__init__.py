@@ -63,6 +63,7 @@ _ALIASES = {
     "mse": "mean_squared_error",
     "rmse": "root_mean_squared_error",
     "mape": "mean_absolute_percentage_error",
+    "fbeta": "f1",
 }
 _NAMES = {name: name for names in _HOME.values() for name in names.split() if name.islower()} | _ALIASES
 

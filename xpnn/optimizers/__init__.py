@@ -23,15 +23,19 @@ _HOME = {
 __getattr__, __dir__, __all__ = attach(__name__, _HOME)
 __all__ += ["Averaged", "Optimizer", "get", "number_fields"]
 
+_FLAGS = {"nesterov": {"momentum": 0.9, "nesterov": True}, "amsgrad": {"amsgrad": True}}  # names that are options
 _NAMES = {name.lower(): name for name in ("SGD", "Lion", "RMSprop", "Adagrad", "Adam", "AdamW", "NAdam", "RAdam")}
+_NAMES |= {"nesterov": "SGD", "amsgrad": "Adam"}
 
 
 def get(optimizer: str | Optimizer | type[Optimizer], **options: Any) -> Optimizer:
     """The optimizer of that name with `options`, or the object itself.
 
-    >>> get("adam", learning_rate=0.1)
-    Adam(learning_rate=0.1)
+    >>> get("adam", learning_rate=0.1), get("nesterov")
+    (Adam(learning_rate=0.1), SGD(momentum=0.9, nesterov=True))
     """
+    if isinstance(optimizer, str):
+        options = _FLAGS.get(optimizer.strip().lower(), {}) | options
     return named("optimizer", optimizer, options, _NAMES, _is_optimizer, __getattr__)
 
 

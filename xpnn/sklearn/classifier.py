@@ -203,7 +203,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """The class of each row, by which a validation split is drawn; of several answers their combination."""
         if self._kind == "multilabel":
             return np.unique(labels, axis=0, return_inverse=True)[1].ravel(), False
-        return (labels.ravel().astype(bool) if self._kind == "binary" else labels), True
+        return (labels.astype(bool) if self._kind == "binary" else labels), True
 
     def _metrics(self):
         return [] if self.scoring is not None else [accuracy]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from array_api_compat import array_namespace
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -137,7 +137,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = y if tables.is_foreign(y) else to_host(y, "y")
         if y.ndim == 1:
             y = y[:, None]
-        if self.loss == "poisson" and float(y.min() if isinstance(y, np.ndarray) else to_host(y).min()) < 0:
+        if self.loss == "poisson" and float(array_namespace(y).min(y)) < 0.0:
             raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson'.")
         if not first and self._width(y) != self.n_outputs_:
             raise ValueError(f"y has {y.shape[1]} outputs, but the model was fitted on {self.n_outputs_}")

@@ -1,0 +1,80 @@
+"""The estimators on arrays that are not NumPy's: what crosses to the host, and scikit-learn's own dispatch."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.datasets import load_breast_cancer
+
+import xpnn
+from xpnn.backend import resolve
+from xpnn.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_breast_cancer(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+
+
+@pytest.fixture
+def crossed(monkeypatch):
+    """The shapes of all arrays that went from a device to the host."""
+    shapes = []
+
+    def recorded(values, *args, original=xpnn.backend.to_host, **options):
+        if not isinstance(values, np.ndarray | list | tuple | float | int):
+            shapes.append(tuple(getattr(values, "shape", ())))
+        return original(values, *args, **options)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn") and getattr(module, "to_host", None) is xpnn.backend.to_host:
+            monkeypatch.setattr(module, "to_host", recorded)
+    return shapes
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"class_weight": "balanced"}], ids=str)
+def test_of_a_fit_and_a_prediction_only_the_labels_cross_to_the_host(crossed, options):
+    backend = resolve("array-api-strict:device1", "float64")
+    x, y = backend.asarray(X), backend.asarray(Y, dtype=None)
+    model = MLPClassifier((5,), max_iter=4, random_state=0, **options)
+    model.fit(x, y)
+    fitted = list(crossed)
+    assert [shape for shape in fitted if shape and shape[0] > 50] == [Y.shape]
+    assert len(fitted) <= 1 + 3 * 4 + 2  # the labels, and a few numbers an epoch
+    crossed.clear()
+    model.predict_proba(x)
+    model.predict(x)
+    assert [shape for shape in crossed if shape and shape[0] > 50] == []
+
+
+def test_of_a_regression_nothing_crosses(crossed):
+    backend = resolve("array-api-strict:device1", "float64")
+    model = MLPRegressor((5,), max_iter=4, random_state=0)
+    model.fit(backend.asarray(X), backend.asarray(X[:, 0]))
+    model.predict(backend.asarray(X))
+    assert [shape for shape in crossed if shape and shape[0] > 50] == []
+
+
+def test_a_pipeline_under_scikit_learns_dispatch_stays_on_the_device():
+    program = (
+        "import warnings, numpy as np, array_api_strict as xp, sklearn\n"
+        "from sklearn.pipeline import make_pipeline; from sklearn.preprocessing import StandardScaler\n"
+        "from xpnn.sklearn import MLPClassifier\n"
+        "warnings.simplefilter('ignore', sklearn.exceptions.ConvergenceWarning)\n"
+        "there = xp.Device('device1')\n"
+        "x = np.random.default_rng(0).normal(size=(60, 4)) * 3 + 1\n"
+        "X, y = xp.asarray(x, device=there), xp.asarray((x[:, 0] > 1).astype(int), device=there)\n"
+        "with sklearn.config_context(array_api_dispatch=True):\n"
+        "    pipe = make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=5, random_state=0)).fit(X, y)\n"
+        "    found = pipe.predict_proba(X), pipe.predict(X), pipe[-1].coefs_[0]\n"
+        "print(*(str(one.device) == str(there) for one in found))\n"
+    )
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    out = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.split() == ["True"] * 3
