@@ -119,6 +119,22 @@ def test_clone_pickle_search_and_inspection():
     assert found.importances_mean.argmax() in (2, 3)
 
 
+def test_early_stopping_can_be_switched_between_fits():
+    x, y = IRIS
+    model = MLPClassifier((4,), max_iter=3, random_state=0, warm_start=True, early_stopping=True).fit(x, y)
+    assert model.set_params(early_stopping=False).fit(x, y).best_loss_ == min(model.loss_curve_[-3:])
+    assert model.set_params(early_stopping=True).fit(x, y).best_validation_score_ > 0.1
+
+
+def test_polars_frames():
+    polars = pytest.importorskip("polars")
+    x, y = IRIS
+    frame = polars.DataFrame(x, schema=list("abcd"))
+    model = MLPClassifier((4,), max_iter=3, random_state=0, early_stopping=True, scoring="accuracy").fit(frame, y)
+    assert list(model.feature_names_in_) == list("abcd")
+    assert (model.predict(frame) == model.predict(frame)).all()
+
+
 def test_skops():
     io = pytest.importorskip("skops.io")
     x, y = IRIS
@@ -126,3 +142,4 @@ def test_skops():
     dumped = io.dumps(model)
     again = io.loads(dumped, trusted=io.get_untrusted_types(data=dumped))
     assert (again.predict_proba(x) == model.predict_proba(x)).all()
+    assert again.partial_fit(x, y).loss_curve_ == model.partial_fit(x, y).loss_curve_  # its training state too

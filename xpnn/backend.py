@@ -43,6 +43,12 @@ class Backend:
     def __reduce__(self) -> tuple[Any, ...]:
         return resolve, (self.label, self.dtype)  # a namespace and a device cannot be pickled
 
+    def __getstate__(self) -> dict[str, str]:
+        return {"label": self.label, "dtype": self.dtype}  # for those who keep objects without pickle, as skops does
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        vars(self).update(vars(resolve(state["label"], state["dtype"])))
+
     @property
     def label(self) -> str:
         """The text that `resolve` turns into this backend."""

@@ -44,8 +44,6 @@ class Factors(Mapping[Any, float]):
     (0.5, True)
     """
 
-    __slots__ = ("_table",)
-
     def __init__(self, table: Mapping[Any, float]):
         self._table = dict(table)
 

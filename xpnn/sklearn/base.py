@@ -312,8 +312,9 @@ class Epochs(Callback):
         if me.early_stopping:
             self._improved(net, me.validation_scores_[-1])
         else:
-            me._no_improvement_count = me._no_improvement_count + 1 if me.loss_ > me.best_loss_ - me.tol else 0
-            me.best_loss_ = min(me.best_loss_, me.loss_)
+            best = np.inf if me.best_loss_ is None else me.best_loss_  # None after a fit with early stopping
+            me._no_improvement_count = me._no_improvement_count + 1 if me.loss_ > best - me.tol else 0
+            me.best_loss_ = min(best, me.loss_)
         self._rate(net)
         self.stopped = self._given_up(net) or self._late()
         return self.stopped
@@ -334,9 +335,10 @@ class Epochs(Callback):
 
     def _improved(self, net: Network, score: float) -> None:
         me = self.estimator
-        me._no_improvement_count = me._no_improvement_count + 1 if score < me.best_validation_score_ + me.tol else 0
-        if score > me.best_validation_score_ or self.best is None:
-            me.best_validation_score_, self.best = max(score, me.best_validation_score_), net.progress.carry
+        best = -np.inf if me.best_validation_score_ is None else me.best_validation_score_
+        me._no_improvement_count = me._no_improvement_count + 1 if score < best + me.tol else 0
+        if score > best or self.best is None:
+            me.best_validation_score_, self.best = max(score, best), net.progress.carry
 
     def _rate(self, net: Network) -> None:
         me = self.estimator
