@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("sklearn")
 from sklearn.datasets import load_breast_cancer
 
 import xpnn
+from xpnn.availability import status
 from xpnn.backend import resolve
 from xpnn.sklearn import MLPClassifier, MLPRegressor
 
@@ -58,6 +60,25 @@ def test_of_a_regression_nothing_crosses(crossed):
     model.fit(backend.asarray(X), backend.asarray(X[:, 0]))
     model.predict(backend.asarray(X))
     assert [shape for shape in crossed if shape and shape[0] > 50] == []
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_scikit_learns_checks_of_its_dispatch(name):
+    if find_spec("cupy") and not status("cupy").usable:
+        pytest.skip("its check of CuPy fails, and is not skipped, where CuPy is installed without a GPU")
+    program = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from sklearn.utils.estimator_checks import check_estimator; import xpnn.sklearn\n"
+        f"found = check_estimator(xpnn.sklearn.{name}(max_iter=50), on_fail=None)\n"
+        "print([(r['check_name'], r['exception']) for r in found if r['status'] not in ('passed', 'skipped')])\n"
+        "print(sum('array_api' in r['check_name'] and r['status'] == 'passed' for r in found))\n"
+    )
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    out = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    failed, passed = out.stdout.splitlines()
+    assert failed == "[]"
+    assert int(passed) > 3
 
 
 def test_a_pipeline_under_scikit_learns_dispatch_stays_on_the_device():

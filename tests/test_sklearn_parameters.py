@@ -29,6 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         {"batch_size": 10},
         {"learning_rate_init": 0.1},
         {"learning_rate": xpnn.CosineDecay(0.1, steps=10)},
+        {"learning_rate": "cosine_decay"},
+        {"learning_rate": "one_cycle", "learning_rate_init": 0.01},
         {"shuffle": False},
         {"random_state": 5},
         {"beta_1": 0.5},
@@ -57,7 +59,9 @@ def test_each_parameter_changes_the_outcome(change):
     assert np.isfinite(other.predict_proba(x)).all()
 
 
-@pytest.mark.parametrize("change", [{"momentum": 0.1}, {"nesterovs_momentum": False}, {"learning_rate": "invscaling"}])
+@pytest.mark.parametrize(
+    "change", [{"momentum": 0.1}, {"momentum": 1.0}, {"nesterovs_momentum": False}, {"learning_rate": "invscaling"}]
+)
 def test_each_parameter_of_sgd_changes_the_outcome(change):
     x, y = CANCER
     options = {"hidden_layer_sizes": (5,), "solver": "sgd", "max_iter": 4, "random_state": 0}

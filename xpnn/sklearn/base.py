@@ -11,15 +11,17 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
+from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn import activations, inputs, layers, losses, optimizers
+from xpnn import activations, inputs, layers, losses, optimizers, schedules
 from xpnn.architecture import mlp
 from xpnn.backend import Backend, resolve
 from xpnn.callbacks import Callback
@@ -33,6 +35,7 @@ from xpnn.training import NonFiniteLoss
 Array = Any
 
 SOLVERS = ("sgd", "adam", "lbfgs")
+_SCHEDULES = ("cosine_decay", "polynomial_decay", "one_cycle")  # whose horizon is that of max_iter epochs
 _OPEN, _FROM_ZERO = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -63,7 +66,7 @@ class BaseMLP(BaseEstimator):
         "solver": [StrOptions({*SOLVERS, *optimizers._NAMES}), optimizers.Optimizer],
         "alpha": [_FROM_ZERO],
         "batch_size": [StrOptions({"auto"}), _COUNT],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *_SCHEDULES}), callable],
         "learning_rate_init": [_OPEN],
         "power_t": [_FROM_ZERO],
         "max_iter": [_COUNT],
@@ -186,10 +189,14 @@ class BaseMLP(BaseEstimator):
         loss = self._loss()
         return losses.Penalized(loss, l2=float(self.alpha), per_row=True) if self.alpha else loss
 
-    def _optimizer(self) -> optimizers.Optimizer:
+    def _optimizer(self, steps: int) -> optimizers.Optimizer:
+        """The optimizer; `steps` updates are those of `max_iter` epochs."""
         options: dict[str, Any] = {"weight_decay": self.weight_decay} if self.weight_decay else {}
         options |= {name: getattr(self, name) for name in ("clip_norm", "clip_value") if getattr(self, name)}
         rate = self.learning_rate if callable(self.learning_rate) else float(self.learning_rate_init)
+        if self.learning_rate in _SCHEDULES:
+            start = "peak" if self.learning_rate == "one_cycle" else "initial"
+            rate = schedules.get(self.learning_rate, steps=steps, **{start: rate})
         if isinstance(self.solver, optimizers.Optimizer):
             return replace(self.solver, **options)
         if self.solver == "sgd":
@@ -208,6 +215,7 @@ class BaseMLP(BaseEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=3
             )
+        batch = int(min(batch, rows))
         watcher = Epochs(self, rows, held, loss, incremental)
         self.n_iter_ = 0
         try:
@@ -215,9 +223,9 @@ class BaseMLP(BaseEstimator):
                 tables.readable(X),
                 labels,
                 loss,
-                self._optimizer(),
+                self._optimizer(self.max_iter * math.ceil(rows / batch)),
                 epochs=1 if incremental else self.max_iter,
-                batch_size=int(min(batch, rows)),
+                batch_size=batch,
                 sample_weight=weight,
                 callbacks=[watcher, *(self.callbacks or ())],
                 shuffle=bool(self.shuffle),
@@ -261,15 +269,21 @@ class BaseMLP(BaseEstimator):
         """The bias of each fully connected layer; one before a batch norm, which has none, is left out."""
         return self._dense("bias")
 
+    @property
+    def _first_weight(self) -> Array:
+        return self.coefs_[0]
+
     def _dense(self, name: str) -> list[Array]:
         if not hasattr(self, "network_"):
             raise AttributeError(f"{type(self).__name__} has no weights before it is fitted")
         pairs = zip(self.network_.layers, self.network_.params, strict=True)
         return [params[name] for layer, params in pairs if isinstance(layer, layers.Dense) and name in params]
 
-    def _outputs(self, X) -> Array:
+    def _outputs(self, X, method: str = "predict") -> Array:
         """What the network gives for X, in the library of X and on its device."""
         check_is_fitted(self)
+        if self.backend is None and sklearn.get_config()["array_api_dispatch"]:  # refuses another library's, as there
+            check_same_namespace(X, self, attribute="_first_weight", method=method)
         X = tables.rows(self, X, reset=False)
         found = self.network_.predict(tables.readable(X), batch_size=ROWS)
         back = tables.backend_for(X, self.network_.backend.dtype)

@@ -128,14 +128,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(_has_probabilities)
     def predict_proba(self, X) -> Any:
         """The probability of each class, (n, classes), in the order of `classes_`."""
-        outputs = self._outputs(X)
+        return self._probabilities(X, "predict_proba")
+
+    def _probabilities(self, X, method: str) -> Any:
+        outputs = self._outputs(X, method)
         xp = tables.backend_for(X, self.network_.backend.dtype).xp
         return xp.concat([1.0 - outputs, outputs], axis=-1) if self._kind == "binary" else outputs
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X) -> Any:
         """The logarithm of `predict_proba`."""
-        found = self.predict_proba(X)
+        found = self._probabilities(X, "predict_log_proba")
         with np.errstate(divide="ignore"):
             return tables.backend_for(X, self.network_.backend.dtype).xp.log(found)
 

@@ -28,7 +28,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping,
     validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun : as in scikit-learn. `activation` may also
         be a list with one for each hidden layer, or any name of `xpnn.activations`; `solver` any name or object of
-        `xpnn.optimizers`; `learning_rate` a schedule of `xpnn.schedules`.
+        `xpnn.optimizers`; `learning_rate` a schedule of `xpnn.schedules`, or
+        "cosine_decay", "polynomial_decay" or "one_cycle" over `max_iter` epochs from (or up to) learning_rate_init.
     loss : "squared_error", "poisson", or any loss of `xpnn.losses` by name or as a function.
     backend : where to train: None follows X, else as in `xpnn.Network`.
     dtype : "float32" or "float64"; None follows X.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from xpnn._arguments import AT_LEAST_ZERO
 from xpnn.initializers import Initializer
 from xpnn.losses import Poisson
 from xpnn.optimizers import SGD, Adam, AdamState, SGDState
@@ -67,6 +68,8 @@ class StepSGD(SGD):
 
     Sutskever, Martens, Dahl and Hinton (2013), "On the importance of initialization and momentum in deep learning".
     """
+
+    numbers: ClassVar = {"learning_rate": AT_LEAST_ZERO, "momentum": {"low": 0.0, "high": 1.0}}  # 1 is allowed there
 
     def rule(self, params, grads, state, hyper, *, xp):
         step = -hyper["learning_rate"] * grads
