@@ -53,7 +53,9 @@ def test_the_gradient_is_that_of_the_value(loss, kind, targets, members, weight)
         check_loss(loss, prediction, target, weight=weight, backend=where)
 
 
-@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.kl_divergence], ids=str)
+@pytest.mark.parametrize(
+    "loss", [losses.softmax_cross_entropy, losses.SoftmaxCrossEntropy(0.1), losses.kl_divergence], ids=str
+)
 def test_soft_targets_of_any_mass(loss):
     target = np.asarray([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.1, 0.1, 0.8]])
     check_loss(loss, RNG.normal(size=(4, 3)), target * [[1.0], [2.0], [0.5], [0.0]])
@@ -193,6 +195,7 @@ def test_the_point_forecast_of_each_loss():
     outputs = np.asarray([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
     assert (losses.gaussian_nll.point(outputs, xp=np) == [[1.0, 2.0, 3.0]]).all()
     assert (losses.Quantile((0.1, 0.4, 0.9)).point(outputs, xp=np) == [[3.0, 4.0]]).all()
+    assert (losses.Quantile((0.5, 0.9)).point(outputs, xp=np) == [[1.0, 2.0, 3.0]]).all()
     assert (losses.poisson.point(outputs, xp=np) == np.exp(outputs)).all()
     assert (losses.huber.point(outputs, xp=np) == outputs).all()
 
@@ -294,3 +297,17 @@ def test_integer_one_hot_rows_are_rows_also_where_they_are_as_many_as_classes(lo
     by_row = loss(prediction, np.eye(3, dtype=int), xp=np)
     assert by_row[0] == pytest.approx(loss(prediction, np.arange(3), xp=np)[0])
     assert by_row[0].shape == ()
+
+
+def test_a_length_below_eps_counts_as_eps_and_no_target_is_no_direction():
+    check_loss(losses.CosineDistance(eps=10.0), RNG.normal(size=(4, 3)), RNG.normal(size=(4, 3)))
+    value, gradient = losses.cosine_distance([[1.0, 2.0]], [[0.0, 0.0]])
+    assert value == 1.0
+    assert (gradient == 0.0).all()
+
+
+@pytest.mark.parametrize("logit, target", [(12.0, 1.0), (-12.0, 0.0)])
+def test_focal_of_a_confident_row_has_its_own_small_gradient(logit, target):
+    loss, step = losses.Focal(gamma=0.5, alpha=None), 1e-4
+    above, below = (float(loss([[logit + move]], [[target]])[0]) for move in (step, -step))
+    assert loss([[logit]], [[target]])[1][0, 0] == pytest.approx((above - below) / (2 * step), rel=1e-4)
