@@ -26,15 +26,15 @@ X = (X - X.mean(axis=0)) / X.std(axis=0)
 @pytest.fixture
 def crossed(monkeypatch):
     """The shapes of all arrays that went from a device to the host."""
-    shapes = []
+    shapes, original = [], xpnn.backend.to_host
 
-    def recorded(values, *args, original=xpnn.backend.to_host, **options):
+    def recorded(values, *args, **options):
         if not isinstance(values, np.ndarray | list | tuple | float | int):
             shapes.append(tuple(getattr(values, "shape", ())))
         return original(values, *args, **options)
 
     for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn") and getattr(module, "to_host", None) is xpnn.backend.to_host:
+        if name.startswith("xpnn") and getattr(module, "to_host", None) is original:
             monkeypatch.setattr(module, "to_host", recorded)
     return shapes
 
@@ -60,6 +60,38 @@ def test_of_a_regression_nothing_crosses(crossed):
     model.fit(backend.asarray(X), backend.asarray(X[:, 0]))
     model.predict(backend.asarray(X))
     assert [shape for shape in crossed if shape and shape[0] > 50] == []
+
+
+def test_what_is_wrong_with_an_array_of_another_library():
+    there = resolve("array-api-strict:device1", "float64")
+    x, y, model = there.asarray(X), there.asarray(Y, dtype=None), MLPClassifier((3,), max_iter=2)
+    for values in (np.where(X > 2.0, np.nan, X), np.where(X > 2.0, np.inf, X)):
+        with pytest.raises(ValueError, match="Input X contains NaN or infinity"):
+            model.fit(there.asarray(values), y)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        model.fit(there.xp.asarray(X * 1j, device=there.device), y)
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[569, 100\]"):
+        model.fit(x, there.asarray(Y[:100], dtype=None))
+    with pytest.raises(ValueError, match="X has 3 features, but MLPClassifier is expecting 30 features as input"):
+        model.fit(x, y).predict(there.asarray(X[:, :3]))
+    pandas = pytest.importorskip("pandas")
+    model.fit(pandas.DataFrame(X, columns=[f"feature {k}" for k in range(30)]), Y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.predict(x)
+
+
+def test_integers_of_another_library_are_read_as_float32():
+    there = resolve("array-api-strict:device1", "float64")
+    model = MLPClassifier((3,), max_iter=2).fit(there.asarray(X.astype(int), dtype=None), Y)
+    assert model.network_.backend.dtype == "float32"
+
+
+def test_a_weighted_r2_where_the_arrays_are():
+    there = resolve("array-api-strict:device1", "float64")
+    weight = np.linspace(0.0, 1.0, len(X))
+    model = MLPRegressor((5,), max_iter=4, random_state=0).fit(X, X[:, 0])
+    found = model.score(*(there.asarray(values) for values in (X, X[:, 0], weight)))
+    assert found == pytest.approx(model.score(X, X[:, 0], weight))
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])

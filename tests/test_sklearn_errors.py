@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         ({"dropout": 1.0}, "The 'dropout' parameter of MLPClassifier must be"),
         ({"norm": "group"}, "The 'norm' parameter of MLPClassifier must be"),
         ({"loss": "huberr"}, "The 'loss' parameter of MLPClassifier must be"),
-        ({"solver": "lbfgs", "dropout": 0.1}, "goes with neither dropout"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "does not go with dropout"),
     ],
     ids=str,
 )
@@ -52,6 +52,11 @@ def test_wrong_use():
         MLPRegressor(solver="sgd", activation="identity", learning_rate_init=1e8).fit(x * 1e6, x[:, 0] * 1e6)
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
         MLPClassifier(max_iter=2).fit(x, y)
+    warm = MLPRegressor(warm_start=True, max_iter=2).fit(x, x[:, :2])
+    with pytest.raises(ValueError, match="y has 3 outputs, but the model was fitted on 2"):
+        warm.fit(x, x[:, :3])
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        MLPRegressor().fit(x, y, -(x[:, 0] ** 2))
     with pytest.raises(ValueError, match="X_val and y_val must be given together"):
         MLPClassifier().fit(x, y, X_val=x)
     with pytest.raises(AttributeError, match="has no attribute 'predict_proba'"):
@@ -74,3 +79,4 @@ def test_quantiles_of_a_regressor_are_its_median():
     model = MLPRegressor((8,), loss=xpnn.Quantile((0.1, 0.5, 0.9)), max_iter=30, random_state=0).fit(x, y)
     assert model.predict(x).shape == y.shape
     assert model.n_outputs_ == 3
+    assert (model.predict(x) == model.network_.predict(x)[:, 1]).all()

@@ -13,11 +13,12 @@ from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 import xpnn
 from tests.sklearn_problems import CANCER, IRIS, MANY, PROBLEMS
 from xpnn.availability import status
-from xpnn.sklearn import MLPClassifier
+from xpnn.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -102,6 +103,11 @@ def test_an_explicit_backend_says_where_to_train_and_not_where_answers_are():
 
 
 # scikit-learn's tools
+
+
+def test_what_scikit_learn_is_told_of_targets():
+    assert get_tags(MLPClassifier()).classifier_tags.multi_label
+    assert get_tags(MLPRegressor()).target_tags.multi_output
 
 
 def test_clone_pickle_search_and_inspection():

@@ -1,17 +1,19 @@
 """How long an import takes, each in a fresh interpreter and without the interpreter's own start.
 
 `import xpnn` finds its names when they are first used, so what a program pays in the end is `from xpnn import Network`;
-both are measured against `import numpy`, which every user of NumPy pays already.
+all are measured against `import numpy`, which every user of NumPy pays already.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 from tests.benchmarks.worker import ROOT
 
 STATEMENTS = ("import numpy", "import xpnn", "from xpnn import Network")
+OTHERS = ("import sklearn.neural_network", "import torch", "import jax.numpy")
 ROUNDS = 15
 
 
@@ -24,11 +26,12 @@ def milliseconds(statement: str) -> float:
 
 def measure(rounds: int) -> dict[str, list[float]]:
     """Milliseconds by statement, one a round; the statements take turns at being first."""
-    for statement in STATEMENTS:  # the first time reads from the disk and writes the bytecode
+    statements = STATEMENTS + tuple(one for one in OTHERS if find_spec(one.split()[1].partition(".")[0]))
+    for statement in statements:  # the first time reads from the disk and writes the bytecode
         milliseconds(statement)
-    found: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
+    found: dict[str, list[float]] = {statement: [] for statement in statements}
     for i in range(max(rounds, ROUNDS)):
-        turn = i % len(STATEMENTS)
-        for statement in STATEMENTS[turn:] + STATEMENTS[:turn]:
+        turn = i % len(statements)
+        for statement in statements[turn:] + statements[:turn]:
             found[statement].append(milliseconds(statement))
     return found

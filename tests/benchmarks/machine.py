@@ -10,11 +10,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "scikit-learn", "torch")
+PACKAGES = ("numpy", "scikit-learn", "torch", "jax", "keras")
 
 
 def describe(backend: str) -> dict[str, Any]:
-    """The processor, the versions, and the device that the backend of xpnn runs on."""
+    """The processor and how busy it was, the versions, and the device that the backend of xpnn runs on."""
     import xpnn
     from xpnn.availability import INSTALL, status
 
@@ -24,6 +24,7 @@ def describe(backend: str) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES} | {"xpnn": xpnn.__version__},

@@ -1,48 +1,91 @@
 """Results as tables: medians, and ratios that are taken round by round before their median is.
 
-`python -m tests.benchmarks.table PATH.json` prints the README's Markdown from a file of results.
+`python -m tests.benchmarks.table PATH.json ...` prints the README's Markdown from files of results, one after another:
+the run of one thread, say, and that of two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.benchmarks import bars
+from tests.benchmarks.bars import ratio
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.workloads import WORKLOADS
 
-OURS = "xpnn eager"
-RATIOS = {"scikit-learn": "scikit-learn / ours", "PyTorch eager": "PyTorch / ours"}
 MISSING = "-"
+TOLERANCE = 1.05
+"""How far the cores at work may be from the threads asked for before it is said."""
+Table = list[list[str]]
 
 
-def ratio(others: Sequence[float], ours: Sequence[float]) -> float:
-    """The median of the rounds' ratios: what slows a whole round cancels in each."""
-    return median(other / own for other, own in zip(others, ours, strict=True))
-
-
-def steps(results: dict[str, Any]) -> list[list[str]]:
-    """Microseconds a step by workload and peer, a row each, with a head."""
-    table = [["microseconds a step", *PEERS, *RATIOS.values()]]
+def steps(results: dict[str, Any]) -> Table:
+    """Microseconds a step by workload and peer, a row each, with a head; a peer that measured nothing has no column."""
+    measured = [peer for rounds in results["microseconds"].values() for peer in rounds]
+    peers = sorted(dict.fromkeys(measured), key=[*PEERS, *measured].index)
+    table = [["microseconds a step", *peers]]
     for name, rounds in results["microseconds"].items():
-        row = [WORKLOADS[name].label]
-        row += [short(median(rounds[peer])) if peer in rounds else MISSING for peer in PEERS]
-        both = [peer in rounds and OURS in rounds for peer in RATIOS]
-        row += [f"{ratio(rounds[p], rounds[OURS]):.2f}" if b else MISSING for p, b in zip(RATIOS, both, strict=True)]
-        table.append(row)
+        cells = [short(median(rounds[peer])) if peer in rounds else MISSING for peer in peers]
+        table.append([WORKLOADS[name].label, *cells])
     return table
 
 
-def imports(results: dict[str, Any]) -> list[list[str]]:
+def reached(results: dict[str, Any]) -> list[Table]:
+    """For each set of bars that is asked of the run, what was found of each bar; none where nothing was."""
+    tables = []
+    for asked in bars.asked(results["threads"]):
+        rows = {name: row for name, row in asked.items() if name in results["microseconds"]}
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        table = [["reached? (bar, goal)", *columns]]
+        for name, row in rows.items():
+            rounds = results["microseconds"][name]
+            table.append([name, *(cell(column, row.get(column), rounds) for column in columns)])
+        tables += [table] * any(text != MISSING for _, *cells in table[1:] for text in cells)
+    return tables
+
+
+def cell(name: str, bar: bars.Bar | None, rounds: dict[str, list[float]]) -> str:
+    """ "1.83 reached (2, 1.4)"."""
+    value = bars.found(name, rounds)
+    if bar is None or value is None:
+        return MISSING
+    lines = ", ".join(f"{line:g}" for line in bar if line is not None)
+    return f"{value:.2f} {bars.verdict(value, bar, bars.RATIOS[name].at_most)} ({lines})"
+
+
+def count(results: dict[str, Any]) -> str:
+    """How many bars were reached, in a sentence."""
+    given = Counter(bars.verdicts(results))
+    goals, passed = given["goal reached"], given["goal reached"] + given["reached"]
+    return f"{passed} of {given.total()} bars reached, {goals} of them with the goal."
+
+
+def imports(results: dict[str, Any]) -> Table:
     """Milliseconds an import, each with its ratio to the first, NumPy's."""
     found = results["import_milliseconds"]
     first = next(iter(found))
-    rows = [[name, short(median(times)), f"{ratio(times, found[first]):.2f}"] for name, times in found.items()]
-    return [["import", "milliseconds", f"/ {first}"], *rows]
+    table = [["import", "milliseconds", f"/ {first}"]]
+    for name, times in found.items():
+        value, (ours, under, bar) = ratio(times, found[first]), bars.IMPORT
+        judged = f" {bars.verdict(value, bar, at_most=True)} ({bar.bar:g})" * (name == ours and first == under)
+        table.append([name, short(median(times)), f"{value:.2f}{judged}"])
+    return table
+
+
+def sizes(results: dict[str, Any]) -> Table:
+    """MiB of each package by itself and with what it requires."""
+    table = [["installed", "MiB of its own", "MiB with what it requires"]]
+    for name, found in results["installed_mebibytes"].items():
+        own = short(found["own"])
+        if name == "xpnn":
+            own += f" {bars.verdict(found['own'], bars.OWN_SIZE, at_most=True)} ({bars.OWN_SIZE.bar:g})"
+        table.append([name, own, short(found["whole"])])
+    return table
 
 
 def short(value: float) -> str:
@@ -51,7 +94,7 @@ def short(value: float) -> str:
     return f"{rounded:,.{0 if rounded >= 100 else 1 if rounded >= 10 else 2}f}"
 
 
-def plain(table: list[list[str]]) -> str:
+def plain(table: Table) -> str:
     """The table for a terminal: columns padded, numbers to the right."""
     wide = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
@@ -62,7 +105,7 @@ def plain(table: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: list[list[str]]) -> str:
+def markdown(table: Table) -> str:
     """The table for the README."""
     head, *rows = table
     rule = ["---", *["---:"] * (len(head) - 1)]
@@ -70,24 +113,56 @@ def markdown(table: list[list[str]]) -> str:
 
 
 def caption(results: dict[str, Any]) -> str:
-    """How it was measured, in a sentence."""
+    """How it was measured, in a sentence or two."""
     machine, threads = results["machine"], results["threads"]
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items() if found)
-    return (
-        f"Medians of {results['rounds']} interleaved rounds on {machine['cpu']} ({machine['cores']} cores, {threads} "
-        f"thread{'s' * (threads > 1)}), backend {machine['backend']}; Python {machine['python']}, {versions}, "
+    where = f"{machine['cores']} cores, {threads} thread{'s' * (threads > 1)}"
+    text = (
+        f"Medians of {results['rounds']} interleaved rounds on {machine['cpu']} ({where}), "
+        f"backend {machine['backend']}; Python {machine['python']}, {versions}, "
         f"NumPy's BLAS {machine['blas']}; {machine['date']}."
     )
+    left = "; ".join(f"{peer} ({why})" for peer, why in results.get("left_out", {}).items())
+    text += f" Left out: {left}." * bool(left)
+    for words, cases in unlike(results).items():
+        text += f" {words}: {', '.join(cases)}." * bool(cases)
+    return text
+
+
+def unlike(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Which measurements are not of as many threads as were asked for, by the processor's time over the clock's.
+
+    Where a workload's peers had less than a core, which they do not by themselves, the machine ran something else.
+    """
+    more, less = [], []
+    for work, rounds in results.get("busy", {}).items():
+        cores = {peer: median(values) for peer, values in rounds.items()}
+        for peer, at_work in cores.items():
+            if at_work > TOLERANCE * results["peer_threads"].get(peer, results["threads"]):
+                more.append(f"{peer} on {work} ({at_work:.2f})")
+        if cores and median(cores.values()) < 1.0 / TOLERANCE:
+            less.append(f"{work} ({median(cores.values()):.2f})")
+    return {"More cores at work than threads asked for": more, "Less than a core for a peer, in the middle": less}
+
+
+def parts(results: dict[str, Any], form: Any) -> str:
+    """All that the results hold, tables made by `form`, which is `plain` or `markdown`."""
+    found = []
+    if results["microseconds"]:
+        found += [form(steps(results)), *map(form, reached(results))]
+        found += [count(results)] * bool(bars.verdicts(results))
+    found.append(caption(results))
+    if "import_milliseconds" in results:
+        found.append(form(imports(results)))
+    if "installed_mebibytes" in results:
+        found.append(form(sizes(results)))
+    return "\n\n".join(found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, metavar="PATH.json")
-    results = json.loads(parser.parse_args().path.read_text())
-    parts = [markdown(steps(results)), caption(results)]
-    if "import_milliseconds" in results:
-        parts.append(markdown(imports(results)))
-    print("\n\n".join(parts))
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.table", description=__doc__)
+    parser.add_argument("paths", type=Path, metavar="PATH.json", nargs="+")
+    print("\n\n".join(parts(json.loads(path.read_text()), markdown) for path in parser.parse_args().paths))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
 """One process for each peer, since two BLAS or OpenMP pools in one process slow both; here are both ends of its pipe.
 
-The processes live through the whole run and wait for a line that names a workload; each line is answered by one
-measurement. So the peers take turns, and a busy minute of the machine falls on all of them.
+The processes live through the whole run. Each waits for a line that names a job and answers it with another, so the
+peers take turns, and a busy minute of the machine falls on all of them.
+
+Threads are held in three ways: the variables that BLAS and OpenMP read, XLA's own options, and the cores that the
+process may run on, as many as there are threads. XLA makes a pool as large as the machine whatever the variables say,
+so it is the last that holds it. Whether it was obeyed is measured: `busy` is the processor's time by the clock's.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
-from tests.benchmarks.peers import PEERS, Train
-from tests.benchmarks.workloads import WORKLOADS
+from tests.benchmarks.peers import PEERS, CannotRun, Run, made
+from tests.benchmarks.workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -23,28 +30,56 @@ SECONDS = 0.5
 """What one measurement takes: long beside the set-up of a fit, short beside the machine's moods."""
 
 
-class Worker:
-    """A peer in its own process. `skipped` is the reason why it cannot run here, or None; close it after use."""
+def environment(threads: int) -> dict[str, str]:
+    """The variables under which every pool has that many threads."""
+    one_thread = " --xla_cpu_multi_thread_eigen=false" * (threads == 1)
+    xla = f"{os.environ.get('XLA_FLAGS', '')}{one_thread} intra_op_parallelism_threads={threads}".strip()
+    return os.environ | dict.fromkeys(POOLS, str(threads)) | {"NPROC": str(threads), "XLA_FLAGS": xla}
 
-    def __init__(self, name: str, place: str, threads: int):
-        command = [sys.executable, "-m", "tests.benchmarks.worker", name, place]
-        env = os.environ | dict.fromkeys(POOLS, str(threads))
+
+def cores(threads: int) -> list[int]:
+    """The cores that a peer of that many threads may use, the last ones; none where the system cannot say."""
+    return sorted(os.sched_getaffinity(0))[-threads:] if sys.platform == "linux" else []
+
+
+class Worker:
+    """A peer in its own process, called `name` in the results. `skipped` is the reason why it cannot run here, or None.
+
+    To be closed after use.
+    """
+
+    def __init__(self, name: str, peer: str, place: str, threads: int):
+        command = [sys.executable, "-m", "tests.benchmarks.worker", peer, place]
+        mine = cores(threads)
         self.name = name
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment(threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=(lambda: os.sched_setaffinity(0, mine)) if mine else None,
         )
-        self.skipped: str | None = self._read()["skipped"]
+        self.skipped: str | None = self._read().get("skipped")
 
-    def measure(self, workload: str) -> float:
-        """Microseconds a step, over about half a second of epochs."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(workload + "\n")
-        self._process.stdin.flush()
-        return self._read()["microseconds"]
+    def measure(self, work: Workload, seconds: float = SECONDS) -> dict[str, Any]:
+        """{"microseconds": a step's, "busy": cores' worth of work}, over about `seconds`, or {"skipped": why}."""
+        return self._ask(work=asdict(work), seconds=seconds)
+
+    def found(self, work: Workload, epochs: int) -> dict[str, Any]:
+        """{"found": the loss of each of some epochs, or the first row's output}, or {"skipped": why}."""
+        return self._ask(work=asdict(work), epochs=epochs)
 
     def close(self) -> None:
         """Let the process end."""
         self._process.communicate()
+
+    def _ask(self, **job: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -54,41 +89,64 @@ class Worker:
         return json.loads(line)
 
 
-def calibrated(train: Train) -> int:
-    """How many epochs take `SECONDS`, found by doubling, which is the warm-up too."""
-    epochs, seconds = 1, train(1)
-    while seconds < SECONDS / 4:
+def ready(peer: str, work: Workload, place: str, seconds: float) -> tuple[Run, int]:
+    """The peer, warm, and how many epochs take that long, found by doubling.
+
+    The first epoch, in which libraries compile, tells nothing.
+    """
+    run = made(peer, work, place)
+    run(1)
+    epochs, took = 1, run(1)[0]
+    while took < seconds / 4:
         epochs *= 2
-        seconds = train(epochs)
-    return max(1, round(epochs * SECONDS / seconds))
+        took = run(epochs)[0]
+    return run, max(1, round(epochs * seconds / took))
 
 
-def serve(name: str, place: str) -> None:
-    """The process's own end: answer every workload that is asked for until the pipe is closed."""
+def measured(run: Run, epochs: int, work: Workload) -> dict[str, float]:
+    """One measurement; making the network is in the clock's and the processor's times alike, whose ratio it is not."""
+    clock, processor = perf_counter(), process_time()
+    seconds, _ = run(epochs)
+    busy = (process_time() - processor) / (perf_counter() - clock)
+    return {"microseconds": seconds / (epochs * work.steps) * 1e6, "busy": busy}
+
+
+def serve(peer: str, place: str) -> None:
+    """The process's own end: answer every job until the pipe is closed. It holds one workload at a time."""
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not fall among the replies
 
-    def reply(**values: Any) -> None:
+    def reply(values: dict[str, Any]) -> None:
         print(json.dumps(values), file=replies, flush=True)
 
     try:
-        PEERS[name](WORKLOADS["W1"], place)
+        made(peer, WORKLOADS["W1"], place)
+    except CannotRun:  # as it may for one workload
+        pass
     except (ImportError, RuntimeError, AssertionError) as error:  # no such library, or no such device
-        reply(skipped=f"{type(error).__name__}: {error}")
+        reply({"skipped": f"{type(error).__name__}: {error}"})
         return
-    reply(skipped=None)
-    ready: dict[str, tuple[Train, int]] = {}
+    reply({})
+    held: dict[Workload, tuple[Run, int]] = {}
     for line in sys.stdin:
-        work = WORKLOADS[line.strip()]
-        if work.name not in ready:
-            train = PEERS[name](work, place)
-            ready[work.name] = train, calibrated(train)
-        train, epochs = ready[work.name]
-        reply(microseconds=train(epochs) / (epochs * work.steps) * 1e6)
+        job = json.loads(line)
+        work = Workload(**(job["work"] | {"widths": tuple(job["work"]["widths"])}))
+        try:
+            if "epochs" in job:
+                _, found = made(peer, work, place)(job["epochs"])
+                reply({"found": [float(value) for value in found]})
+                continue
+            if work not in held:
+                held.clear()
+                gc.collect()
+                held[work] = ready(peer, work, place, job["seconds"])
+            reply(measured(*held[work], work))
+        except CannotRun as error:
+            reply({"skipped": str(error)})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=PEERS)
+    parser.add_argument("peer", choices=PEERS)
     parser.add_argument("place")
     arguments = parser.parse_args()
-    serve(arguments.name, arguments.place)
+    serve(arguments.peer, arguments.place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+import operator
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn import activations, inputs, layers, losses, optimizers, schedules
+from xpnn import activations, layers, losses, optimizers, schedules
 from xpnn.architecture import mlp
 from xpnn.backend import Backend, resolve
-from xpnn.callbacks import Callback
 from xpnn.evaluation import ROWS
 from xpnn.network import Network
 from xpnn.sklearn import tables
+from xpnn.sklearn.epochs import Epochs
 from xpnn.sklearn.lbfgs import minimize
 from xpnn.sklearn.scales import EpsHatAdam, GlorotOfFans, StepSGD
 from xpnn.training import NonFiniteLoss
@@ -35,6 +34,8 @@ from xpnn.training import NonFiniteLoss
 Array = Any
 
 SOLVERS = ("sgd", "adam", "lbfgs")
+_ATTRIBUTES = {"weight": "coefs_", "bias": "intercepts_"}
+_STRUCTURE = ("hidden_layer_sizes", "activation", "dropout", "norm", "backend", "dtype")
 _SCHEDULES = ("cosine_decay", "polynomial_decay", "one_cycle")  # whose horizon is that of max_iter epochs
 _OPEN, _FROM_ZERO = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
@@ -85,7 +86,7 @@ class BaseMLP(BaseEstimator):
         "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
         "max_fun": [_COUNT],
         "backend": [None, str, Backend, type(np)],
-        "dtype": [None, StrOptions({"float32", "float64"}), type],
+        "dtype": [None, StrOptions({"float32", "float64"}), type, np.dtype],
         "dropout": [_SHARE],
         "norm": [None, StrOptions({"batch", "layer"})],
         "weight_decay": [_FROM_ZERO],
@@ -96,6 +97,7 @@ class BaseMLP(BaseEstimator):
         "time_limit": [None, _OPEN],
     }
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train on (X, y), afresh unless `warm_start`.
 
@@ -113,36 +115,34 @@ class BaseMLP(BaseEstimator):
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
 
     def _fit(self, X, y, sample_weight, held, incremental: bool):
-        self._validate_params()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if (held[0] is None) != (held[1] is None):
-            raise ValueError("X_val and y_val must be given together")
-        if self.solver == "lbfgs" and (self.dropout or self.norm == "batch"):
-            raise ValueError("solver='lbfgs' sees all rows at once: it goes with neither dropout nor norm='batch'")
+        if (held[0] is None) != (held[1] is None) or (held[0] is None and held[2] is not None):
+            raise ValueError("X_val and y_val must be given together, and sample_weight_val only with them")
+        if self.solver == "lbfgs":
+            self._check_whole(held)
         sizes = self._sizes()
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        structure = self._structure(sizes)
+        if not first:
+            self._check_structure(structure)
         given = X
         X, y = self._read(X, y, reset=first)
         labels = self._targets(y, first, incremental)
-        weight = tables.weights(sample_weight, X)
+        weight = self._weighted(labels, tables.weights(sample_weight, X), incremental)
         if first:
             self._begin(X, labels, sizes)
-        weight = self._weighted(labels, weight, incremental)
+            self._built = structure
         if held[0] is not None:
-            other = self._read(held[0], held[1], reset=False)
-            labelled = (held[0], held[1])
-            held = (other[0], self._targets(other[1], False, True), tables.weights(held[2], other[0]), *labelled)
+            held = self._own(*held)
         elif self.early_stopping and self.solver != "lbfgs":
             X, labels, weight, held = self._split(X, (given, y), labels, weight)
         else:
             held = None
-        net, loss = self.network_, self._objective()
+        loss = self._objective()
         try:
             if self.solver == "lbfgs":
-                self.loss_, self.n_iter_ = minimize(
-                    net, tables.dense(X), labels, loss, weight, self.max_iter, self.max_fun, self.tol, self.verbose
-                )
+                self.loss_, self.n_iter_ = minimize(self, tables.dense(X), labels, loss, weight)
             else:
                 self._descend(X, labels, weight, held, loss, incremental)
         except NonFiniteLoss as error:
@@ -157,14 +157,42 @@ class BaseMLP(BaseEstimator):
         sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         if np.any(np.asarray(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
+        return [operator.index(size) for size in sizes]
+
+    def _check_whole(self, held) -> None:
+        """Raise where "lbfgs", which sees all rows at once and takes no steps, would pass over what is asked for."""
+        asked = {name: getattr(self, name) for name in ("dropout", "weight_decay", "clip_norm", "clip_value")}
+        asked |= {"norm='batch'": self.norm == "batch", "callbacks": self.callbacks, "X_val": held[0] is not None}
+        for name, given in asked.items():
+            if given:
+                raise ValueError(
+                    f"solver='lbfgs' sees all rows at once and takes no steps of its own: it does not go with {name}"
+                )
+
+    def _structure(self, sizes: list[int]) -> dict[str, Any]:
+        """What a network is built of, which cannot change while it is trained further."""
+        read = {"hidden_layer_sizes": sizes, "activation": self._activations()}
+        return {name: getattr(self, name) for name in _STRUCTURE} | read
+
+    def _activations(self) -> list[Any]:
+        given = self.activation
+        return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+
+    def _check_structure(self, structure: dict[str, Any]) -> None:
+        for name, before in self._built.items():
+            if structure[name] != before:
+                raise ValueError(
+                    f"{name} was {before!r} when the network was built and is {structure[name]!r} now, but warm_start "
+                    "and partial_fit train that network further: leave it as it was, or fit with warm_start=False"
+                )
 
     def _begin(self, X, labels, sizes: list[int]) -> None:
         """A new network, and attributes that begin with it."""
         dtype = self.dtype or ("float32" if str(X.dtype).endswith("float32") else "float64")
         where = tables.backend_for(X, dtype) if self.backend is None else resolve(self.backend, dtype)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        start = GlorotOfFans(2.0 if self.activation == "logistic" else 6.0)
+        logistic = all(name in ("logistic", "sigmoid") for name in self._activations())
+        start = GlorotOfFans(2.0 if logistic else 6.0)
         widths = [X.shape[1], *sizes, self._width(labels)]
         chain = mlp(
             widths,
@@ -177,8 +205,10 @@ class BaseMLP(BaseEstimator):
         )
         self.network_ = Network(chain, where, dtype, seed)
         self.n_outputs_, self.n_layers_, self.n_iter_, self.t_ = widths[-1], len(widths), 0, 0
-        if self.solver == "lbfgs":
-            return
+        if self.solver != "lbfgs":
+            self._begin_curves()
+
+    def _begin_curves(self) -> None:
         self.loss_curve_, self.best_loss_, self._no_improvement_count = [], np.inf, 0
         self.validation_scores_ = self.validation_loss_curve_ = self.best_validation_score_ = None
         if self.early_stopping:
@@ -210,13 +240,15 @@ class BaseMLP(BaseEstimator):
     def _descend(self, X, labels, weight, held, loss, incremental: bool) -> None:
         """Epochs of updates, with scikit-learn's rules of when to stop."""
         net, rows = self.network_, X.shape[0]
+        if not hasattr(self, "loss_curve_"):  # begun by "lbfgs"
+            self._begin_curves()
         batch = min(200, rows) if self.batch_size == "auto" else self.batch_size
         if batch > rows:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=3
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
             )
         batch = int(min(batch, rows))
-        watcher = Epochs(self, rows, held, loss, incremental)
+        watcher = Epochs(self, rows, held, loss)
         self.n_iter_ = 0
         try:
             net.fit(
@@ -231,23 +263,29 @@ class BaseMLP(BaseEstimator):
                 shuffle=bool(self.shuffle),
             )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         except NonFiniteLoss as error:
-            if watcher.best is None:
+            if watcher.best is None or not self.n_iter_:
                 raise
             self.validation_scores_.append(math.nan)
-            warnings.warn(f"Stopped early: {error}", ConvergenceWarning, stacklevel=3)
+            warnings.warn(f"Stopped early: {error}", ConvergenceWarning, stacklevel=5)
         else:
             if not incremental and not watcher.stopped and self.n_iter_ == self.max_iter:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                     "converged yet.",
                     ConvergenceWarning,
-                    stacklevel=3,
+                    stacklevel=5,
                 )
         finally:
             if watcher.best is not None:  # restore the best weights
                 net.progress = net.progress._replace(carry=watcher.best)
+
+    def _own(self, X, y, weight):
+        """The rows to validate on that the caller gives, as `_split` gives them."""
+        read, labels = self._read(X, y, reset=False)
+        labels = self._targets(labels, False, True)
+        return read, labels, self._weighted(labels, tables.weights(weight, read), False), X, y
 
     def _split(self, X, given, labels, weight):
         """Rows to train on, and rows to validate on, followed by these as the caller gave them, for a scorer."""
@@ -261,13 +299,21 @@ class BaseMLP(BaseEstimator):
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weight matrix of each fully connected layer."""
+        """The weight matrix of each fully connected layer: copies. Assigning a list of all of them changes them."""
         return self._dense("weight")
+
+    @coefs_.setter
+    def coefs_(self, values) -> None:
+        self._assign("weight", values)
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The bias of each fully connected layer; one before a batch norm, which has none, is left out."""
+        """The bias of each fully connected layer; one before a batch norm, which has none, is left out. Copies, too."""
         return self._dense("bias")
+
+    @intercepts_.setter
+    def intercepts_(self, values) -> None:
+        self._assign("bias", values)
 
     @property
     def _first_weight(self) -> Array:
@@ -275,9 +321,22 @@ class BaseMLP(BaseEstimator):
 
     def _dense(self, name: str) -> list[Array]:
         if not hasattr(self, "network_"):
-            raise AttributeError(f"{type(self).__name__} has no weights before it is fitted")
-        pairs = zip(self.network_.layers, self.network_.params, strict=True)
-        return [params[name] for layer, params in pairs if isinstance(layer, layers.Dense) and name in params]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute '{_ATTRIBUTES[name]}'")
+        return [params[name] for params in self._holders(name, self.network_.params)]
+
+    def _assign(self, name: str, values) -> None:
+        params = self.network_.params
+        holders = self._holders(name, params)
+        if len(values) != len(holders):
+            raise ValueError(f"{_ATTRIBUTES[name]} must be a list of {len(holders)} arrays, got {len(values)}")
+        for holder, value in zip(holders, values, strict=True):
+            holder[name] = value
+        self.network_.params = params
+
+    def _holders(self, name: str, params: list[dict]) -> list[dict]:
+        """The parameters of each fully connected layer that has one of that name."""
+        pairs = zip(self.network_.layers, params, strict=True)
+        return [own for layer, own in pairs if isinstance(layer, layers.Dense) and name in own]
 
     def _outputs(self, X, method: str = "predict") -> Array:
         """What the network gives for X, in the library of X and on its device."""
@@ -294,93 +353,6 @@ class BaseMLP(BaseEstimator):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-class Epochs(Callback):
-    """After each epoch: the attributes that people read, the score of the validation rows, and whether to go on."""
-
-    def __init__(self, estimator: BaseMLP, rows: int, held: Any, loss: Any, incremental: bool):
-        self.estimator, self.rows, self.loss, self.incremental = estimator, rows, loss, incremental
-        self.best: Any = None
-        self.stopped, self.began, self.held = False, time.monotonic(), held
-        if held is not None:
-            net = estimator.network_
-            self.data = inputs.data(
-                tables.dense(held[0]), held[1], held[2], loss, net.shapes, net.backend, of="validation "
-            )
-            for name in ("validation_scores_", "validation_loss_curve_"):
-                if getattr(estimator, name) is None:
-                    setattr(estimator, name, [])
-
-    def on_fit_begin(self, net, epochs):
-        self._rate(net)
-
-    def on_epoch_end(self, net, epoch, logs):
-        me = self.estimator
-        me.n_iter_, me.loss_, me.t_ = me.n_iter_ + 1, float(logs["loss"]), me.t_ + self.rows
-        me.loss_curve_.append(me.loss_)
-        if me.verbose:
-            print(f"Iteration {me.n_iter_}, loss = {me.loss_:.8f}")
-        if self.held is not None:
-            self._validate(net)
-        if me.early_stopping:
-            self._improved(net, me.validation_scores_[-1])
-        else:
-            best = np.inf if me.best_loss_ is None else me.best_loss_  # None after a fit with early stopping
-            me._no_improvement_count = me._no_improvement_count + 1 if me.loss_ > best - me.tol else 0
-            me.best_loss_ = min(best, me.loss_)
-        self._rate(net)
-        self.stopped = self._given_up(net) or self._late()
-        return self.stopped
-
-    def _validate(self, net: Network) -> None:
-        me = self.estimator
-        found = net.measured(self.data, self.loss, me._metrics(), ROWS)
-        me.validation_loss_curve_.append(float(found.pop("loss")))
-        if me.scoring is not None or not found:
-            scorer: Any = check_scoring(me, scoring=me.scoring)
-            weight = {} if self.held[2] is None else {"sample_weight": self.held[2]}
-            score = float(scorer(me, self.held[3], self.held[4], **weight))
-        else:
-            score = float(next(iter(found.values())))
-        me.validation_scores_.append(score)
-        if me.verbose:
-            print(f"Validation score: {score:f}")
-
-    def _improved(self, net: Network, score: float) -> None:
-        me = self.estimator
-        best = -np.inf if me.best_validation_score_ is None else me.best_validation_score_
-        me._no_improvement_count = me._no_improvement_count + 1 if score < best + me.tol else 0
-        if score > best or self.best is None:
-            me.best_validation_score_, self.best = max(score, best), net.progress.carry
-
-    def _rate(self, net: Network) -> None:
-        me = self.estimator
-        if me.solver == "sgd" and me.learning_rate == "invscaling":
-            net.learning_rate = me.learning_rate_init / (me.t_ + 1) ** me.power_t if me.t_ else me.learning_rate_init
-
-    def _given_up(self, net: Network) -> bool:
-        """Whether nothing has improved for too long; an adaptive learning rate is lowered first."""
-        me = self.estimator
-        if me._no_improvement_count <= me.n_iter_no_change:
-            return False
-        what = "Validation score" if me.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={me.tol:f} for {me.n_iter_no_change} consecutive epochs."
-        if me.solver != "sgd" or me.learning_rate != "adaptive":
-            stop, then = True, "Stopping."
-        elif net.learning_rate <= 1e-6:
-            stop, then = True, "Learning rate too small. Stopping."
-        else:
-            me._no_improvement_count, stop = 0, False
-            net.learning_rate = net.learning_rate / 5.0
-            then = f"Setting learning rate to {net.learning_rate:f}"
-        if me.verbose:
-            print(message, then)
-        return stop
-
-    def _late(self) -> bool:
-        limit = self.estimator.time_limit
-        return limit is not None and time.monotonic() - self.began >= limit
 
 
 if_stochastic = available_if(_stochastic)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.preprocessing import LabelBinarizer
+import scipy.sparse
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -40,7 +40,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Parameters
     ----------
     loss : "log_loss", or a loss of `xpnn.losses` by name or as a function, such as "focal" or "hinge".
-    class_weight : {label: weight} or "balanced", multiplied into sample_weight.
+        Of three classes or more, one that has no class indices as targets tells each class from all others.
+    class_weight : {label: weight} or "balanced", multiplied into sample_weight, also that of the rows to validate on;
+        of several answers a row a list with one {0: weight, 1: weight} each, or "balanced".
 
     Attributes
     ----------
@@ -56,7 +58,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _parameter_constraints = BaseMLP._parameter_constraints | {
         "loss": [StrOptions({"log_loss", *losses._NAMES}), callable],
-        "class_weight": [None, StrOptions({"balanced"}), dict],
+        "class_weight": [None, StrOptions({"balanced"}), dict, list],
     }
 
     def __init__(
@@ -102,18 +104,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         vars(self).update(given)
 
     @if_stochastic
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch more over (X, y), going on exactly where the last stopped; the first call names all `classes`."""
-        if _check_partial_fit_first_call(self, classes) and type_of_target(_host(y)).startswith("multilabel"):
-            self.classes_ = np.arange(_host(y).shape[1])
+        if _check_partial_fit_first_call(self, classes) and type_of_target(tables.on_host(y)).startswith("multilabel"):
+            self.classes_ = unique_labels(tables.on_host(y))
         return self._fit(X, y, sample_weight, (None, None, None), incremental=True)
 
     def predict(self, X) -> Any:
-        """The predicted labels, (n,) or (n, outputs) of 0 and 1; numbers in the library of X, other labels NumPy's."""
+        """The predicted labels, (n,) or (n, outputs) of 0 and 1, sparse if y was.
+
+        Numbers are in the library of X, other labels NumPy's.
+        """
         outputs = self._outputs(X)
         xp = tables.backend_for(X, self.network_.backend.dtype).xp
         if self._kind == "multilabel":
-            return xp.astype(outputs > self._threshold(), xp.int64)
+            found = xp.astype(outputs > self._threshold(), xp.int64)
+            return scipy.sparse.csr_matrix(found) if self._sparse and not tables.is_foreign(X) else found
         if self._kind == "binary":
             index = xp.astype(outputs[:, 0] > self._threshold(), xp.int64) * (len(self.classes_) - 1)
         else:
@@ -133,7 +140,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _probabilities(self, X, method: str) -> Any:
         outputs = self._outputs(X, method)
         xp = tables.backend_for(X, self.network_.backend.dtype).xp
-        return xp.concat([1.0 - outputs, outputs], axis=-1) if self._kind == "binary" else outputs
+        if self._kind == "binary":
+            return xp.concat([1.0 - outputs, outputs], axis=-1)
+        if self._kind == "multiclass" and self.out_activation_ == "logistic":  # each class against all others
+            total = xp.sum(outputs, axis=-1, keepdims=True)
+            even = xp.full_like(outputs, 1.0 / outputs.shape[-1])
+            return xp.where(total > 0.0, outputs / xp.where(total > 0.0, total, xp.ones_like(total)), even)
+        return outputs
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X) -> Any:
@@ -146,47 +159,60 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """The accuracy; of several answers a row, the share of rows where all are right."""
         if tables.is_foreign(X):
             found = self.predict(X)
-            X, y = None, _host(y)
+            X, y = None, tables.on_host(y)
             from sklearn.metrics import accuracy_score
 
             return accuracy_score(
-                y, _host(found), sample_weight=None if sample_weight is None else _host(sample_weight)
+                y, tables.on_host(found), sample_weight=None if sample_weight is None else tables.on_host(sample_weight)
             )
         return super().score(X, y, sample_weight)
 
     def _read(self, X, y, *, reset):
         tables.require(self, y)
-        if tables.is_foreign(X):
-            X, y = tables.rows(self, X, reset=reset, y=_host(y))
-        else:
-            X, y = tables.rows(self, X, reset=reset, y=_host(y), multi_output=True)
+        X, y = tables.rows(self, X, reset=reset, y=tables.on_host(y), multi_output=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError("Multioutput target data is not supported with label binarization")
+        if kind not in ("binary", "multiclass"):  # of which it would warn that they are many
+            check_classification_targets(y)
         return X, y
 
     def _targets(self, y, first, incremental):
         """Class indices (n,), or (n, outputs) of 0.0 and 1.0 for one or several yes-or-no answers."""
-        multilabel = type_of_target(y).startswith("multilabel")
+        multilabel, classes = type_of_target(y).startswith("multilabel"), unique_labels(y)
+        if not first and multilabel != (self._kind == "multilabel"):
+            raise ValueError(f"The object was {'not ' if multilabel else ''}fitted with multilabel input.")
         if not hasattr(self, "classes_") or (first and not incremental):
-            self.classes_ = LabelBinarizer().fit(y).classes_ if multilabel else np.unique(y)
-        elif not multilabel:
-            classes = unique_labels(y)
-            if self.warm_start and not incremental and set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {classes}"
-                )
-            if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-                raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-                )
+            self.classes_ = classes
+        elif self.warm_start and not incremental and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {classes}"
+            )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        if first:
+            two = len(self.classes_) <= 2 and (self.loss == "log_loss" or not self._by_index())
+            self._kind = "multilabel" if multilabel else "binary" if two else "multiclass"
+            self._sparse = scipy.sparse.issparse(y)
         if multilabel:
-            self._kind = "multilabel"
             return tables.dense(y).astype(np.float64)
         index = np.searchsorted(self.classes_, y)
-        self._kind = "binary" if len(self.classes_) <= 2 else "multiclass"
-        return index[:, None].astype(np.float64) if self._kind == "binary" else index
+        if self._kind == "binary":
+            return index[:, None].astype(np.float64)
+        return index if self._by_index() else np.eye(len(self.classes_))[index]
+
+    def _by_index(self) -> bool:
+        """Whether the loss takes class indices; any other takes a number for each output."""
+        return getattr(self._loss(), "targets", None) == "classes"
+
+    def _index(self, labels) -> Any:
+        """The class indices (n,) of the targets of one answer a row."""
+        return np.argmax(labels, axis=-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.astype(int).ravel()
 
     def _width(self, labels) -> int:
         return len(self.classes_) if self._kind == "multiclass" else labels.shape[1]
@@ -198,18 +224,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit: give the weights of the classes as a dict"
             )
-        y = labels if self._kind == "multilabel" else self.classes_[labels.astype(int).ravel()]
-        factors = compute_sample_weight(self.class_weight, y)
-        return factors if weight is None else factors * _host(weight)
+        if self._kind == "multilabel":
+            factors = compute_sample_weight(self.class_weight, labels)
+        else:
+            index = self._index(labels)
+            if self.class_weight == "balanced":
+                factors = compute_sample_weight("balanced", index)
+            else:  # checked against all classes, of which these rows need not have each
+                factors = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)[index]
+        return factors if weight is None else factors * tables.on_host(weight)
 
     def _strata(self, labels):
         """The class of each row, by which a validation split is drawn; of several answers their combination."""
         if self._kind == "multilabel":
             return np.unique(labels, axis=0, return_inverse=True)[1].ravel(), False
-        return (labels.astype(bool) if self._kind == "binary" else labels), True
+        if self._kind == "binary":  # refused where one is rare, by its name of True or False as there
+            return labels.astype(bool), True
+        return self._index(labels), False
 
     def _metrics(self):
-        return [] if self.scoring is not None else [accuracy]
+        apart = self._kind == "multiclass" and not self._by_index()  # where the metric asks whether all are right
+        return [] if self.scoring is not None or apart else [accuracy]
 
     def _threshold(self) -> float:
         found = getattr(self._loss(), "threshold", None)
@@ -231,12 +266,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _host(values: Any) -> Any:
-    """Labels on the host: they are encoded there, once."""
-    if not tables.is_foreign(values):
-        return values
-    from xpnn.backend import to_host
-
-    return to_host(values, "y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from typing import Any
 
@@ -13,27 +14,21 @@ from xpnn.architecture import trunk
 from xpnn.network import Network
 from xpnn.program import Numbers, Program
 
+_STOPPED = 99  # scipy's status where the callback ended it
 
-def minimize(
-    net: Network,
-    x: Any,
-    y: Any,
-    loss: Any,
-    weight: Any,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    verbose: Any = False,
-) -> tuple[float, int]:
-    """Make the objective on (x, y) small; the final value and the number of iterations.
+
+def minimize(estimator: Any, x: Any, y: Any, loss: Any, weight: Any) -> tuple[float, int]:
+    """Make the objective on (x, y) small by `estimator`'s network; the final value and the number of iterations.
 
     Each evaluation takes the parameters to the device and the value and gradient back. A ConvergenceWarning says where
-    it ended before the largest part of the gradient was below `tol`.
+    it ended before the largest part of the gradient was below `tol`, unless it was for the `time_limit`.
 
     Liu and Nocedal (1989), "On the limited memory BFGS method for large scale optimization".
     """
     from scipy.optimize import minimize as scipy_minimize
 
+    began, limit = time.monotonic(), estimator.time_limit
+    net: Network = estimator.network_
     backend = net.backend
     data = inputs.data(x, y, weight, loss, net.shapes, backend, check=True)
     program = Program(trunk(net.layer, loss), *net.layouts, loss, optimizers.SGD())
@@ -46,9 +41,14 @@ def minimize(
         return float(value), backend.to_host(gradient).astype(np.float64)
 
     start = backend.to_host(net.progress.shown.params).astype(np.float64)
-    options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    found = scipy_minimize(function, start, method="L-BFGS-B", jac=True, options=options)
-    if verbose:
+
+    def on_iteration(_) -> None:
+        if limit is not None and time.monotonic() - began >= limit:
+            raise StopIteration
+
+    options = {"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol}
+    found = scipy_minimize(function, start, method="L-BFGS-B", jac=True, options=options, callback=on_iteration)
+    if estimator.verbose:
         print(f"L-BFGS: {found.message} after {found.nit} iterations, loss = {found.fun:.8f}")
     if not np.isfinite(found.x).all() or not np.isfinite(found.fun):
         raise ValueError(
@@ -56,13 +56,15 @@ def minimize(
             "preprocessed."
         )
     net.progress = net.progress.replaced(backend.asarray(found.x), state)
-    if found.status != 0:
+    iterations = min(found.nit, estimator.max_iter)
+    if found.status not in (0, _STOPPED):
+        more = "\nIncrease the number of iterations to improve the convergence "
+        more = f"{more}(max_iter={iterations})." if iterations == estimator.max_iter else ""
         warnings.warn(
-            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}):\n{found.message}\n\n"
-            "Increase the number of iterations to improve the convergence "
-            f"(max_iter={max_iter}).\nYou might also want to scale the data as shown in:\n"
+            f"lbfgs failed to converge after {iterations} iteration(s) (status={found.status}):\n{found.message}\n"
+            f"{more}\nYou might also want to scale the data as shown in:\n"
             "    https://scikit-learn.org/stable/modules/preprocessing.html",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-    return float(found.fun), min(found.nit, max_iter)
+    return float(found.fun), iterations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from array_api_compat import array_namespace
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 
@@ -101,6 +101,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         vars(self).update(given)
 
     @if_stochastic
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """One epoch more over (X, y), going on exactly where the last one stopped."""
         return self._fit(X, y, sample_weight, (None, None, None), incremental=True)

@@ -6,6 +6,7 @@ of other libraries stay where they are.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,19 @@ import scipy.sparse
 from array_api_compat import array_namespace, is_array_api_obj
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_feature_names, _check_n_features, _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    validate_data,
+)
 
-from xpnn.backend import Backend, backend_of, resolve
+from xpnn.backend import Backend, backend_of, resolve, to_host
 from xpnn.batches import split as draw
 
-__all__ = ["backend_for", "dense", "is_foreign", "readable", "require", "rows", "split", "take", "weights"]
+__all__ = ["backend_for", "dense", "is_foreign", "on_host", "readable", "require", "rows", "split", "take", "weights"]
 
 Array = Any
 
@@ -55,8 +63,8 @@ def rows(estimator: Any, X: Any, *, reset: bool, y: Any = None, **options: Any) 
     _check_n_features(estimator, X, reset=reset)
     if y is None:
         return X
-    if y.shape[0] != X.shape[0]:
-        raise ValueError(f"Found input variables with inconsistent numbers of samples: {[X.shape[0], y.shape[0]]}")
+    y = y if is_foreign(y) else _check_y(y, estimator=estimator, **options)
+    check_consistent_length(X, y)
     return X, y
 
 
@@ -70,7 +78,11 @@ def require(estimator: Any, y: Any) -> None:
 
 def weights(sample_weight: Any, X: Any) -> Any:
     """(n,) weights, or None."""
-    if sample_weight is None or is_foreign(sample_weight):
+    if sample_weight is None:
+        return None
+    if is_foreign(sample_weight):
+        if tuple(sample_weight.shape) != (X.shape[0],):
+            raise ValueError(f"sample_weight.shape == {tuple(sample_weight.shape)}, expected {(X.shape[0],)}!")
         return sample_weight
     like = X if not is_foreign(X) else np.empty((X.shape[0], 1))
     return _check_sample_weight(sample_weight, like, ensure_non_negative=True)
@@ -85,20 +97,25 @@ def split(
     count: int, fraction: float, seed: int, strata: np.ndarray | None = None, strict: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers to train on and to validate on; by class, where `strict` is scikit-learn's refusal of rare ones."""
-    if strict:
+    if strict or not fraction:  # which it refuses too
         options = {"test_size": fraction, "random_state": seed % (1 << 32), "stratify": strata}
         chosen, kept = train_test_split(np.arange(count), **options)
         return np.asarray(chosen), np.asarray(kept)
-    train, held = draw(count, fraction, [seed], strata)
+    train, held = draw(count, math.ceil(count * fraction) / count, [seed], strata)  # rounded up as there
     return train[0], held[0]
 
 
 def take(values: Any, index: np.ndarray) -> Any:
     """The chosen rows, where the values live."""
-    if not is_foreign(values):
-        return _safe_indexing(values, index)
+    if not is_foreign(values):  # of the sparse formats not all can be indexed
+        return _safe_indexing(values.tocsr() if scipy.sparse.issparse(values) else values, index)
     xp = array_namespace(values)
     return xp.take(values, xp.asarray(index, device=getattr(values, "device", None)), axis=0)
+
+
+def on_host(values: Any) -> Any:
+    """NumPy arrays of other libraries' arrays; anything else as it is."""
+    return to_host(values, "y") if is_foreign(values) else values
 
 
 def dense(X: Any) -> Any:

@@ -1,0 +1,115 @@
+"""What the estimators do after each epoch: attributes, the score of the rows held out, and whether to go on."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn.metrics import check_scoring
+from sklearn.metrics._scorer import _BaseScorer
+
+from xpnn import inputs
+from xpnn.callbacks import Callback
+from xpnn.evaluation import ROWS
+from xpnn.network import Network
+from xpnn.sklearn import tables
+
+__all__ = ["Epochs"]
+
+
+class Epochs(Callback):
+    """After each epoch: the attributes that people read, the score of the validation rows, and whether to go on.
+
+    `held` are the rows to validate on, their targets and weights, then rows and labels as the caller gave them.
+    """
+
+    def __init__(self, estimator: Any, rows: int, held: Any, loss: Any):
+        self.estimator, self.rows, self.loss = estimator, rows, loss
+        self.best: Any = None
+        self.stopped, self.began, self.held = False, time.monotonic(), held
+        if held is not None:
+            net = estimator.network_
+            self.scorer: Any = check_scoring(estimator, scoring=estimator.scoring)
+            if isinstance(self.scorer, _BaseScorer) and not sklearn.get_config()["array_api_dispatch"]:
+                # metrics of scikit-learn that know no other arrays than NumPy's
+                self.held = (*held[:2], *(tables.on_host(values) for values in held[2:]))
+            self.data = inputs.data(
+                tables.dense(held[0]), held[1], held[2], loss, net.shapes, net.backend, of="validation "
+            )
+            for name in ("validation_scores_", "validation_loss_curve_"):
+                if getattr(estimator, name) is None:
+                    setattr(estimator, name, [])
+
+    def on_fit_begin(self, net, epochs):
+        if self.estimator.early_stopping:  # what it starts from is best until an epoch scores higher
+            self.best = net.progress.carry
+        self._rate(net)
+
+    def on_epoch_end(self, net, epoch, logs):
+        me = self.estimator
+        me.n_iter_, me.loss_, me.t_ = me.n_iter_ + 1, float(logs["loss"]), me.t_ + self.rows
+        me.loss_curve_.append(me.loss_)
+        if me.verbose:
+            print(f"Iteration {me.n_iter_}, loss = {me.loss_:.8f}")
+        if self.held is not None:
+            self._validate(net)
+        if me.early_stopping:
+            self._improved(net, me.validation_scores_[-1])
+        else:
+            best = np.inf if me.best_loss_ is None else me.best_loss_  # None after a fit with early stopping
+            me._no_improvement_count = me._no_improvement_count + 1 if me.loss_ > best - me.tol else 0
+            me.best_loss_ = min(best, me.loss_)
+        self._rate(net)
+        self.stopped = self._given_up(net) or self._late()
+        return self.stopped
+
+    def _validate(self, net: Network) -> None:
+        me = self.estimator
+        found = net.measured(self.data, self.loss, me._metrics(), ROWS)
+        me.validation_loss_curve_.append(float(found.pop("loss")))
+        if me.scoring is not None or not found:
+            weight = {} if self.held[2] is None else {"sample_weight": self.held[2]}
+            score = float(self.scorer(me, self.held[3], self.held[4], **weight))
+        else:
+            score = float(next(iter(found.values())))
+        me.validation_scores_.append(score)
+        if me.verbose:
+            print(f"Validation score: {score:f}")
+
+    def _improved(self, net: Network, score: float) -> None:
+        me = self.estimator
+        best = -np.inf if me.best_validation_score_ is None else me.best_validation_score_
+        me._no_improvement_count = me._no_improvement_count + 1 if score < best + me.tol else 0
+        me.best_validation_score_ = best
+        if score > best:
+            me.best_validation_score_, self.best = score, net.progress.carry
+
+    def _rate(self, net: Network) -> None:
+        me = self.estimator
+        if me.solver == "sgd" and me.learning_rate == "invscaling":
+            net.learning_rate = me.learning_rate_init / (me.t_ + 1) ** me.power_t if me.t_ else me.learning_rate_init
+
+    def _given_up(self, net: Network) -> bool:
+        """Whether nothing has improved for too long; an adaptive learning rate is lowered first."""
+        me = self.estimator
+        if me._no_improvement_count <= me.n_iter_no_change:
+            return False
+        what = "Validation score" if me.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={me.tol:f} for {me.n_iter_no_change} consecutive epochs."
+        if me.solver != "sgd" or me.learning_rate != "adaptive":
+            stop, then = True, "Stopping."
+        elif net.learning_rate <= 1e-6:
+            stop, then = True, "Learning rate too small. Stopping."
+        else:
+            me._no_improvement_count, stop = 0, False
+            net.learning_rate = net.learning_rate / 5.0
+            then = f"Setting learning rate to {net.learning_rate:f}"
+        if me.verbose:
+            print(message, then)
+        return stop
+
+    def _late(self) -> bool:
+        limit = self.estimator.time_limit
+        return limit is not None and time.monotonic() - self.began >= limit
