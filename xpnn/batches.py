@@ -74,16 +74,20 @@ class Batches:
         if self.steps > 1:  # NumPy's take copies an array whole in every call where its rows do not lie one by one
             self.data = Data(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in data))
 
-    def epoch(self, number: int) -> Iterator[Data]:
-        """The batches of epoch `number`."""
+    def items(self, number: int) -> Iterator[Array | None]:
+        """The numbers of the rows of each batch of epoch `number`; None stands for all of them, as they lie."""
         if self.steps == 1:
-            yield self.data
+            yield None
             return
         draws = [generator(seed, ORDER, number) for seed in self.seeds]
         order = row_order(draws, self.rows, self.shuffle, self.stacked, self.backend)
         for start in range(0, self.rows, self.batch_size):
-            rows = order[..., start : min(start + self.batch_size, self.rows)]
-            yield take_rows(self.data, rows, self.rank, xp=self.backend.xp)
+            yield order[..., start : min(start + self.batch_size, self.rows)]
+
+    def epoch(self, number: int) -> Iterator[Data]:
+        """The batches of epoch `number`."""
+        for rows in self.items(number):
+            yield self.data if rows is None else take_rows(self.data, rows, self.rank, xp=self.backend.xp)
 
     def parts(self) -> Iterator[Data]:
         """All rows once, in any order."""

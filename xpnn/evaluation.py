@@ -7,28 +7,28 @@ from typing import Any
 
 from xpnn import metrics
 from xpnn._arguments import check_count
-from xpnn.architecture import last_layer, trunk
+from xpnn.architecture import last_layer
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Sequential
 
 Array = Any
+Forward = Callable[[Array], Array]
 
 ROWS = 8192
 """How many rows validation within `fit` computes at once, so that its memory stays bounded."""
 
 
-def output(layer: Sequential, params: Any, x: Array, shapes: Shapes, batch_size: int | None, *, xp: Any) -> Array:
-    """The output of `layer` for all rows of `x`, computed `batch_size` rows at a time (None: all at once)."""
+def output(forward: Forward, x: Array, shapes: Shapes, batch_size: int | None, *, xp: Any) -> Array:
+    """The output for all rows of `x`, computed `batch_size` rows at a time (None: as `forward` likes)."""
     if batch_size is not None:
         check_count("batch_size", batch_size)
     axis = x.ndim - len(shapes.sample) - 1
     rows = x.shape[axis]
     if batch_size is None or batch_size >= rows:
-        return layer.forward(params, x, xp=xp)[0]
+        return forward(x)
     before = (slice(None),) * axis
     parts = [
-        layer.forward(params, x[(*before, slice(start, min(start + batch_size, rows)), ...)], xp=xp)[0]
-        for start in range(0, rows, batch_size)
+        forward(x[(*before, slice(start, min(start + batch_size, rows)), ...)]) for start in range(0, rows, batch_size)
     ]
     return xp.concat(parts, axis=-1 - len(shapes.output))
 
@@ -40,7 +40,7 @@ def usual_metrics(layer: Sequential, loss: Callable) -> tuple[str, ...]:
 
 def evaluate(
     layer: Sequential,
-    params: Any,
+    forward: Forward,
     data: Data,
     loss: Callable,
     chosen: Sequence[Callable],
@@ -49,8 +49,11 @@ def evaluate(
     *,
     xp: Any,
 ) -> dict[str, Array]:
-    """The loss and the chosen metrics on `data`, of the members' shape, on the device."""
-    found = output(trunk(layer, loss), params, data.x, shapes, batch_size, xp=xp)
+    """The loss and the chosen metrics on `data`, of the members' shape, on the device.
+
+    `forward` gives the outputs that the loss takes.
+    """
+    found = output(forward, data.x, shapes, batch_size, xp=xp)
     values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
     return values | measured(chosen, found, data.y, data.weight, loss, layer, xp=xp)
 

@@ -6,24 +6,22 @@ copy, and what it is handed is checked before anything of it changes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from xpnn import activations, batches, evaluation, inputs, losses, optimizers, parameters, sources
-from xpnn._arguments import AT_LEAST_ZERO, as_list, check_count, hyper_parameter
+from xpnn import activations, batches, evaluation, inputs, losses, optimizers, sources
+from xpnn._arguments import as_list, check_count
 from xpnn.architecture import mlp, trunk
-from xpnn.backend import Backend, on_device, resolve
+from xpnn.backend import on_device, resolve
 from xpnn.callbacks import watchers
+from xpnn.compile.steps import Steps
 from xpnn.history import History
 from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
-from xpnn.parameters import merge
-from xpnn.program import Carry, Numbers, Program, Progress, initial
-from xpnn.schedules import values
+from xpnn.program import Numbers, Program
+from xpnn.state import State
 from xpnn.summary import Summary, summary, table
 from xpnn.training import Asked, fit_epochs, plan
 
@@ -31,7 +29,7 @@ __all__ = ["Network", "mlp"]
 
 
 @on_device
-class Network:
+class Network(State):
     """A feed-forward network, or a stack of `members` independent networks of the same layers.
 
     Parameters
@@ -81,61 +79,6 @@ class Network:
         self.backend = resolve(backend, dtype)
         self._begin()
 
-    def _begin(self) -> None:
-        """Initial parameters and layer state from the seeds, and no training state."""
-        self.layouts, carry = initial(self.layer, self.seeds, self.members, self.backend)
-        self.progress = Progress(carry)
-        self._prepared: Any = None
-        self.history = History()
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers in order."""
-        return self.layer.layers
-
-    @property
-    def members(self) -> int | None:
-        """How many networks are stacked; None for one."""
-        return self.shapes.members
-
-    @property
-    def seed(self) -> Any:
-        """The seed; the list of seeds of a stack."""
-        return self.seeds[0] if self.members is None else list(self.seeds)
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs `fit` has finished."""
-        return self.progress.epoch
-
-    @property
-    def n_params(self) -> int:
-        """How many learned numbers a member has."""
-        return self.layouts[0].size
-
-    @property
-    def learning_rate(self) -> Any:
-        """The learning rate of the next update, a number or one a member; None before training.
-
-        One that is assigned, a schedule too, stands in the place of the optimizer's own until another optimizer starts
-        or None is assigned.
-        """
-        now = self.progress
-        rate = getattr(now.optimizer, "learning_rate", None) if now.learning_rate is None else now.learning_rate
-        return rate(now.step - now.first) if callable(rate) else rate
-
-    @learning_rate.setter
-    def learning_rate(self, rate: Any) -> None:
-        rate = None if rate is None else hyper_parameter("learning_rate", rate, **AT_LEAST_ZERO)
-        if rate is not None:
-            values("learning_rate", rate, range(1), self.members)  # as many as there are members
-        self.progress = self.progress._replace(learning_rate=rate)
-
-    @property
-    def updates(self) -> int:
-        """How many updates `fit` and `step` have made."""
-        return self.progress.step
-
     def __repr__(self) -> str:
         return table(self)
 
@@ -143,54 +86,18 @@ class Network:
         """What `print(net)` shows, with the memory that parameters and layer state take and the training so far."""
         return summary(self)
 
-    @property
-    def params(self) -> list[Any]:
-        """The parameters and state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
-        params, state, _ = self.progress.shown
-        return self._tree(Carry(self.backend.copy(params), self.backend.copy(state), None))
-
-    @params.setter
-    def params(self, values: Sequence[Any]) -> None:
-        checked, xp, carry = self._checked(values, self.backend.asarray), self.backend.xp, self.progress.carry
-        with self.backend.current():
-            vectors = [
-                self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
-                for layout, vector in zip(self.layouts, carry[:2], strict=True)
-            ]
-            self.progress = self.progress.replaced(*vectors)
-
-    def _checked(self, values: Any, convert: Callable[[Any, str], Array]) -> Any:
-        lead = () if self.members is None else (self.members,)
-        shapes = {e.label: (*lead, *e.shape) for layout in self.layouts for e in layout.entries}
-        return parameters.checked(values, self._tree(self.progress.carry), shapes, convert)
-
-    @property
-    def weights(self) -> list[Array]:
-        """The `weight` of every layer that has one, the tutorial's W; copies."""
-        return self._named("weight")
-
-    @property
-    def biases(self) -> list[Array]:
-        """The `bias` of every layer that has one, the tutorial's b; copies."""
-        return self._named("bias")
-
-    def _named(self, name: str) -> list[Array]:
-        found = self.layouts[0].pairs(self._tree(self.progress.shown))
-        return [self.backend.copy(array) for entry, array in found if entry.name == name]
-
-    def _tree(self, carry: Carry) -> list[Any]:
-        pairs = zip(self.layouts, carry[:2], strict=True)
-        return merge(*(layout.unflatten(vector, xp=self.backend.xp) for layout, vector in pairs))
-
-    def predict(self, x: Any, batch_size: int | None = None) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None, compile: bool = True) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
 
-        `batch_size` bounds how many rows are computed at once; None takes all that are in memory.
+        `batch_size` bounds how many rows are computed at once; None takes all that are in memory. `compile=False`
+        runs the layers as they are written.
         """
         x = sources.features(x, self.shapes, self.backend)
-        tree = self._tree(self.progress.shown)
-        y = sources.output(self.layer, tree, x, self.shapes, batch_size, backend=self.backend)
+        y = sources.output(self._forward(self.layer, compile), x, self.shapes, batch_size, backend=self.backend)
         return self.backend.copy(y) if y is x else y
+
+    def _forward(self, layer: Any, compile: bool) -> Callable[[Array], Array]:
+        return partial(self._outputs, layer, self.progress.shown, compile=compile)
 
     def __call__(self, x: Any) -> Array:
         """`predict(x)`."""
@@ -220,6 +127,7 @@ class Network:
         metrics: Iterable[Any] | None = None,
         sample_weight: Any = None,
         batch_size: int | None = None,
+        compile: bool = True,
     ) -> dict[str, Any]:
         """The loss and the metrics on (x, y), given as in `fit`: floats (arrays with one number a member for a stack).
 
@@ -232,12 +140,14 @@ class Network:
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
         data = sources.given(x, y, sample_weight, loss, self.shapes, self.backend)
-        return self.measured(data, loss, chosen, batch_size)
+        return self.measured(data, loss, chosen, batch_size, compile)
 
-    def measured(self, data: Any, loss: Any, chosen: Sequence[Any], batch_size: int | None) -> dict[str, Any]:
+    def measured(
+        self, data: Any, loss: Any, chosen: Sequence[Any], batch_size: int | None, compile: bool = True
+    ) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
-        tree, where = self._tree(self.progress.shown), self.backend
-        found = sources.evaluate(self.layer, tree, data, loss, chosen, self.shapes, batch_size, backend=where)
+        forward, where = self._forward(trunk(self.layer, loss), compile), self.backend
+        found = sources.evaluate(self.layer, forward, data, loss, chosen, self.shapes, batch_size, backend=where)
         host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
 
@@ -249,11 +159,11 @@ class Network:
         gradient, with a leading n (where no layer couples samples or draws bits: one mask would serve all).
         """
         loss = self._loss_of(loss)
-        program, numbers = self._prepare(loss, self._optimizer_of(None))
+        steps, numbers = self._prepare(loss, self._optimizer_of(None))
         data, xp = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend, lead=True), self.backend.xp
         now = self.progress
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
-        value, grads, _ = program.value_and_grad(now.carry.params, now.carry.state, data, numbers, xp=xp)
+        value, grads, _ = steps.program.value_and_grad(now.carry.params, now.carry.state, data, numbers, xp=xp)
         return value, self.layouts[0].unflatten(grads, xp=xp)
 
     def vjp(self, x: Any) -> tuple[Array, Callable[[Array], tuple[Array, list[Any]]]]:
@@ -262,6 +172,7 @@ class Network:
         For forces, sensitivities and solvers: with y an energy, dx at dy = 1 is dE/dx. `dy` must be one of the
         network's own arrays, of the shape of y.
 
+        >>> import numpy as np
         >>> y, pullback = Network(mlp([2, 1]), seed=0).vjp([[1.0, 2.0]])
         >>> dx, grads = pullback(np.ones_like(y))
         >>> grads[0]["weight"]
@@ -281,17 +192,25 @@ class Network:
 
         return self.backend.copy(y), pullback
 
-    def step(self, x: Any, y: Any, loss: Any = None, optimizer: Any = None, sample_weight: Any = None) -> Array:
+    def step(
+        self,
+        x: Any,
+        y: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        sample_weight: Any = None,
+        compile: bool = True,
+    ) -> Array:
         """One update on (x, y) as one batch; the loss before it, still on the device (the members' shape).
 
-        `optimizer` and `loss` are as in `fit`. Values are not checked: that would wait for the device.
+        `optimizer`, `loss` and `compile` are as in `fit`. Values are not checked: that would wait for the device.
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
-        program, numbers = self._prepare(loss, optimizer)
+        steps, numbers = self._prepare(loss, optimizer)
         data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
-        carry, value = program.step(now.carry, data, numbers, xp=self.backend.xp)
+        carry, value = steps.step(now.carry, data, numbers, compile)
         self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
 
@@ -311,6 +230,7 @@ class Network:
         callbacks: Iterable[Any] = (),
         shuffle: bool = True,
         verbose: int = 0,
+        compile: bool = True,
     ) -> History:
         """Train for `epochs` further epochs and return what was recorded after each.
 
@@ -333,6 +253,8 @@ class Network:
         callbacks : Callback objects or functions (net, epoch, logs).
         shuffle : draw a new order of rows each epoch, by the seed.
         verbose : 0 for silence, 1 for a progress bar, 2 for a line an epoch.
+        compile : False runs the steps as the layers are written, to look into them; so does the environment variable
+            XPNN_COMPILE=0 everywhere.
 
         Raises
         ------
@@ -347,38 +269,11 @@ class Network:
         """
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         check_count("epochs", epochs, low=0)
-        program, numbers = self._prepare(loss, optimizer)
+        steps, numbers = self._prepare(loss, optimizer)
         held = (validation_data, validation_split)
-        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle)
-        ready = plan(self, x, y, program, numbers, asked, watchers(callbacks, verbose))
+        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile)
+        ready = plan(self, x, y, steps, numbers, asked, watchers(callbacks, verbose))
         return fit_epochs(self, ready, epochs)
-
-    def reset(self, seed: Any = None) -> None:
-        """Start afresh: initial parameters from the seed (another one where given), no training state."""
-        if seed is not None:
-            self.seeds, _ = batches.member_seeds(seed, self.members, lone=self.members is None)
-        self._begin()
-
-    def to(self, backend: Any, dtype: Any = None) -> Network:
-        """The same network, training state included, on another backend; this one stays as it is."""
-        own = None if isinstance(backend, Backend) else self.backend.dtype
-        new, backend = object.__new__(type(self)), resolve(backend, own if dtype is None else dtype)
-        new.__dict__.update(self.__dict__)
-        new.backend, new.history, new._prepared = backend, copy.deepcopy(self.history), None
-        new.progress = self.progress.map(lambda array: backend.copy(backend.asarray(array)))
-        return new
-
-    def copy(self) -> Network:
-        """The same network, training state included, in memory of its own."""
-        return self.to(self.backend)
-
-    def __getstate__(self) -> dict[str, Any]:
-        progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
-        return self.__dict__ | {"progress": progress, "_prepared": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        progress = state["progress"].map(lambda array: state["backend"].copy(state["backend"].asarray(array)))
-        self.__dict__.update(state | {"progress": progress})
 
     def _loss_of(self, loss: Any) -> Any:
         loss = (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
@@ -388,12 +283,13 @@ class Network:
     def _optimizer_of(self, optimizer: Any) -> Any:
         return (self.progress.optimizer or optimizers.Adam()) if optimizer is None else optimizers.get(optimizer)
 
-    def _prepare(self, loss: Any, optimizer: Any) -> tuple[Program, Numbers]:
-        """The structure of a step and its numbers; those made last where loss and optimizer are the same."""
+    def _prepare(self, loss: Any, optimizer: Any) -> tuple[Steps, Numbers]:
+        """What runs the steps, and their numbers; those made last where loss and optimizer are the same."""
         if not self.n_params:
             raise ValueError("the network has no learned parameters: there is nothing to train")
         prepared = self._prepared  # once: another thread may put its own there at any moment
-        if prepared is None or (prepared[0].loss, prepared[0].optimizer) != (loss, optimizer):
-            program = Program(trunk(self.layer, loss), *self.layouts, loss, optimizer)
-            prepared = self._prepared = program, Numbers(program, self.seeds, self.members, self.backend)
+        if prepared is None or (prepared[0].program.loss, prepared[0].program.optimizer) != (loss, optimizer):
+            program = Program(trunk(self.layer, loss), self.layouts[0], self.layouts[1], loss, optimizer)
+            numbers = Numbers(program, self.seeds, self.members, self.backend)
+            prepared = self._prepared = Steps(program, len(self.shapes.sample), self.backend), numbers
         return prepared

@@ -15,7 +15,7 @@ import numpy as np
 from xpnn import optimizers, schedules
 from xpnn._arguments import AT_LEAST_ZERO, bounds_of
 from xpnn.backend import Backend
-from xpnn.batches import INITIAL, generator, step_keys
+from xpnn.batches import INITIAL, generator, step_keys, take_rows
 from xpnn.inputs import Data
 from xpnn.layers import Layer, Sequential, Step, map_layers, walk
 from xpnn.optimizers import Optimizer
@@ -44,8 +44,7 @@ class Program:
 
     def tree(self, params: Array, state: Array, *, xp: Any) -> Any:
         """Each layer's arrays by name."""
-        tree = self.learned.unflatten(params, xp=xp)
-        return merge(tree, self.state.unflatten(state, xp=xp)) if self.state.size else tree
+        return tree_of((self.learned, self.state), Carry(params, state, None), xp=xp)
 
     def value_and_grad(
         self, params: Array, state: Array, batch: Data, numbers: StepNumbers, *, xp: Any
@@ -76,6 +75,35 @@ class Program:
             hyper = {**hyper, "learning_rate": rate, "multiplier": numbers.multiplier}
         params, memory = self.optimizer.update(carry.params, grads, carry.memory, hyper, xp=xp)  # type: ignore
         return Carry(params, state, memory), value
+
+    def train(
+        self,
+        carry: Carry,
+        data: Data | None,
+        rows: Array | None,
+        batch: Data | None,
+        numbers: StepNumbers,
+        *,
+        rank: int,
+        weighed: bool,
+        xp: Any,
+    ) -> tuple[Carry, Array, Array | None]:
+        """One update on `batch`, on the given rows of `data` or on all of it, and the batch's weight where `weighed`.
+
+        A sample of x has `rank` axes. Batches that have no weights, and so weigh as many as their rows, give None.
+        """
+        if batch is None:
+            batch = data if rows is None else take_rows(data, rows, rank, xp=xp)  # type: ignore[arg-type]
+        carry, value = self.step(carry, batch, numbers, xp=xp)  # type: ignore[arg-type]
+        weight = batch.weight if weighed else None  # type: ignore[union-attr]
+        return carry, value, None if weight is None else xp.sum(weight, axis=-1)
+
+
+def tree_of(layouts: Sequence[Layout], carry: Carry, *, xp: Any) -> Any:
+    """Each layer's arrays by name: what `carry` holds of parameters and state."""
+    learned, state = layouts
+    tree = learned.unflatten(carry.params, xp=xp)
+    return merge(tree, state.unflatten(carry.state, xp=xp)) if state.size else tree
 
 
 class Progress(NamedTuple):

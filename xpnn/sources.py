@@ -16,7 +16,6 @@ import numpy as np
 
 from xpnn import evaluation, inputs
 from xpnn._arguments import check_count
-from xpnn.architecture import trunk
 from xpnn.backend import Backend, describe, resolve, to_host
 from xpnn.batches import join, mean, upload
 from xpnn.inputs import Data, Shapes
@@ -271,14 +270,14 @@ def spans(x: Column, shapes: Shapes) -> Iterator[tuple[int, int]]:
 
 
 def output(
-    layer: Sequential, params: Any, x: Array | Column, shapes: Shapes, batch_size: int | None, *, backend: Backend
+    forward: evaluation.Forward, x: Array | Column, shapes: Shapes, batch_size: int | None, *, backend: Backend
 ) -> Array:
-    """The output of `layer` for all rows of `x`, which are read block by block where they are no array."""
+    """The output for all rows of `x`, which are read block by block where they are no array."""
     if not isinstance(x, Column):
-        return evaluation.output(layer, params, x, shapes, batch_size, xp=backend.xp)
+        return evaluation.output(forward, x, shapes, batch_size, xp=backend.xp)
     size = _at_once(batch_size)
     parts = [
-        evaluation.output(layer, params, backend.asarray(x.read(*span), x.name), shapes, size, xp=backend.xp)
+        evaluation.output(forward, backend.asarray(x.read(*span), x.name), shapes, size, xp=backend.xp)
         for span in spans(x, shapes)
     ]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-1 - len(shapes.output))
@@ -286,7 +285,7 @@ def output(
 
 def evaluate(
     layer: Sequential,
-    params: Any,
+    forward: evaluation.Forward,
     data: Data | Rows | Stream,
     loss: Callable,
     chosen: Sequence[Callable],
@@ -297,15 +296,15 @@ def evaluate(
 ) -> dict[str, Array]:
     """The loss and the chosen metrics on `data`, of the members' shape.
 
-    Of what is not in memory the loss is the mean over the parts, each weighing what it weighs. A metric needs all
-    outputs and targets at once: these are kept, the inputs are not.
+    `forward` gives the outputs that the loss takes. Of what is not in memory the loss is the mean over the parts, each
+    weighing what it weighs. A metric needs all outputs and targets at once: these are kept, the inputs are not.
     """
     xp = backend.xp
     if isinstance(data, Data):
-        return evaluation.evaluate(layer, params, data, loss, chosen, shapes, batch_size, xp=xp)
+        return evaluation.evaluate(layer, forward, data, loss, chosen, shapes, batch_size, xp=xp)
     size, kept, losses, shares = _at_once(batch_size), [], [], []
     for part in data.parts():
-        found = evaluation.output(trunk(layer, loss), params, part.x, shapes, size, xp=xp)
+        found = evaluation.output(forward, part.x, shapes, size, xp=xp)
         losses.append(backend.to_host(loss(found, part.y, xp=xp, weight=part.weight)[0]).astype(np.float64))
         shares.append(share(part, len(shapes.sample), backend))
         if chosen:

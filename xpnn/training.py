@@ -18,12 +18,13 @@ from xpnn.architecture import last_layer
 from xpnn.backend import Backend
 from xpnn.batches import Batches, Blocks, hold_out, mean
 from xpnn.callbacks import Callback
+from xpnn.compile.steps import Steps
 from xpnn.diagnosis import explain_non_finite
 from xpnn.evaluation import ROWS
 from xpnn.history import History
 from xpnn.inputs import Data
 from xpnn.metrics import better_end, check, choose, name_of
-from xpnn.program import Carry, Numbers, Program, Progress, StepNumbers, leaves
+from xpnn.program import Carry, Numbers, Progress, StepNumbers, leaves
 from xpnn.sources import Rows, Stream
 
 PIECE, AHEAD = 1024, 32
@@ -46,25 +47,27 @@ class Asked(NamedTuple):
     class_weight: Any
     metrics: Any
     shuffle: bool
+    compile: bool
 
 
 class Plan(NamedTuple):
     """What `fit` has prepared and checked before the first epoch."""
 
-    program: Program
+    steps: Steps
     numbers: Numbers
     batches: Batches | Blocks | Stream
     measure: Callable[[], dict[str, Any]]  # metrics and validation after an epoch
     better: dict[str, str]  # what an epoch records, and which end of it is better
     watchers: Sequence[Callback]
+    compile: bool
 
 
-def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
+def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
     """Everything in memory checked and moved to the device; raises before anything has changed."""
     if asked.batch_size is not None:
         check_count("batch_size", asked.batch_size)
     check_number("validation_split", asked.validation_split, low=0.0, high=1.0, open_high=True)
-    loss, chosen, (shapes, backend) = program.loss, choose(asked.metrics), (net.shapes, net.backend)
+    loss, chosen, (shapes, backend) = steps.program.loss, choose(asked.metrics), (net.shapes, net.backend)
     train: Any = sources.given(x, y, asked.sample_weight, loss, shapes, backend, class_weight=asked.class_weight)
     held, rank, stacked = None, len(shapes.sample), shapes.members is not None
     if asked.validation_data is not None:
@@ -83,7 +86,7 @@ def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: As
     rows = max(asked.batch_size or 0, ROWS)
 
     def measure() -> dict[str, Any]:
-        logs = net.measured(train, loss, chosen, rows) if chosen else {}
+        logs = net.measured(train, loss, chosen, rows, asked.compile) if chosen else {}
         logs.pop("loss", None)
         if held is not None:
             logs |= {f"val_{name}": value for name, value in net.measured(held, loss, chosen, rows).items()}
@@ -92,7 +95,7 @@ def plan(net: Any, x: Any, y: Any, program: Program, numbers: Numbers, asked: As
     better = {"loss": "min"} | {name_of(metric): better_end(metric) for metric in chosen}
     if held is not None:
         better |= {f"val_{name}": end for name, end in better.items()}
-    return Plan(program, numbers, batches, measure, better, watchers)
+    return Plan(steps, numbers, batches, measure, better, watchers, asked.compile)
 
 
 def check_use(train: Data | Rows | Stream, held: Any, asked: Asked, chosen: Sequence[Any]) -> None:
@@ -128,41 +131,57 @@ class Epoch(NamedTuple):
 
 
 def run_epoch(
-    program: Program, carry: Carry, batches: Batches | Blocks | Stream, numbers: Iterable[StepNumbers], number: int
+    steps: Steps,
+    carry: Carry,
+    batches: Batches | Blocks | Stream,
+    numbers: Iterable[StepNumbers],
+    number: int,
+    compile: bool = True,
 ) -> Epoch:
     """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
-    backend, xp = batches.backend, batches.backend.xp
-    values, weights, losses, shares = [], [], [], []
-    for batch, row in zip(batches.epoch(number), numbers, strict=batches.steps is not None):
-        carry, value = program.step(carry, batch, row, xp=xp)
+    backend, several, values, weights, losses, shares = batches.backend, batches.steps != 1, [], [], [], []
+    gathered = isinstance(batches, Batches)
+    run = steps.epoch(carry, batches.data if gathered else None, several, compile)
+    items = batches.items(number) if gathered else batches.epoch(number)
+    for item, row in zip(items, numbers, strict=batches.steps is not None):
+        value, share = run(item, row)
         values.append(value)
-        if batches.steps != 1:
-            rows = batch.x.shape[batch.x.ndim - batches.rank - 1]
-            weights.append(rows if batch.weight is None else xp.sum(batch.weight, axis=-1))
+        if several:
+            weights.append(share)
         if len(values) == PIECE:
             losses.append(_read(values, backend))
             if not np.isfinite(losses[-1]).all():
-                return Epoch(carry, losses[-1][-1], False, 0)
+                return Epoch(run.carry, losses[-1][-1], False, 0)
             shares.append(_read(weights, backend))
             values, weights = [], []
-    # One array, read once: the losses and, since a finite loss says nothing of the last update, the sums of what
-    # was updated, which are finite only where all of it is (of parts of it: the sum of large numbers may overflow).
-    updated = carry[:2] if program.state.size else carry[:1]
-    sums = [xp.sum(array * (1.0 / array.shape[-1]), axis=-1) for array in (*updated, *leaves(carry.memory))]
-    host = backend.to_host(xp.stack([*values, *sums]))
-    finite = bool(np.isfinite(host).all())
-    last = host[: -len(sums)].astype(np.float64)
+    carry = run.carry
+    updated = [*(carry[:2] if steps.program.state.size else carry[:1]), *leaves(carry.memory)]
+    last, finite = _read_all(values, updated, backend)
     if len(last) == 1 and not losses:
         return Epoch(carry, last[0], finite, 1)
-    losses = np.concatenate([*losses, last])
+    losses = np.concatenate([*losses, last] if len(last) else losses)
     shares += [_read(weights, backend)] if weights else []
     return Epoch(carry, mean(losses, np.concatenate(shares)), finite, len(losses))
 
 
+def _read_all(values: Sequence[Any], updated: Sequence[Any], backend: Backend) -> tuple[np.ndarray, bool]:
+    """The losses on the host, and whether they and all that was updated are finite (a finite loss says nothing of the
+    last update). From a device one array is read, once: of what was updated sums, which are finite only where all of it
+    is (of parts of it: the sum of large numbers may overflow)."""
+    xp = backend.xp
+    if backend.name == "numpy":
+        last = _read(values, backend)
+        return last, bool(np.isfinite(last).all()) and all(np.isfinite(array).all() for array in updated)
+    sums = [xp.sum(array * (1.0 / array.shape[-1]), axis=-1) for array in updated]
+    host = backend.to_host(xp.stack([*values, *sums]))
+    return host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
+
+
 def _read(found: Sequence[Any], backend: Backend) -> np.ndarray:
     """Numbers, or arrays of one shape, as one host array."""
-    host = np.asarray(found) if isinstance(found[0], int) else backend.to_host(backend.xp.stack(found))
-    return host.astype(np.float64)
+    on_host = backend.name == "numpy" or isinstance(found[0], int | float)
+    host = np.asarray(found, np.float64) if on_host else backend.to_host(backend.xp.stack(found))
+    return host.astype(np.float64, copy=False)
 
 
 def epoch_numbers(numbers: Numbers, now: Progress, steps: int | None) -> Iterable[StepNumbers]:
@@ -221,17 +240,17 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
 
 
 def _started(net: Any, plan: Plan) -> Progress:
-    return net.progress.started(plan.program.loss, plan.program.optimizer, xp=plan.batches.backend.xp)
+    return net.progress.started(plan.steps.program.loss, plan.steps.program.optimizer, xp=plan.batches.backend.xp)
 
 
 def _fit_epoch(net: Any, plan: Plan, history: History) -> str | None:
     """One epoch, its record and its callbacks; the reason of the first of them that asks to stop."""
-    batches, program = plan.batches, plan.program
+    batches, program = plan.batches, plan.steps.program
     for watcher in plan.watchers:
         watcher.on_epoch_begin(net, net.epoch)
     now = net.progress = _started(net, plan)
     numbers = epoch_numbers(plan.numbers, now, batches.steps)
-    done = run_epoch(program, now.carry, batches, numbers, now.epoch)
+    done = run_epoch(plan.steps, now.carry, batches, numbers, now.epoch, plan.compile)
     if not done.finite:
         numbers = epoch_numbers(plan.numbers, now, batches.steps)
         where = explain_non_finite(program, now.carry, batches, numbers, now.epoch)

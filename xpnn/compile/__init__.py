@@ -1,0 +1,1 @@
+"""The compiled step: trace a pure function once, plan it, run the plan."""

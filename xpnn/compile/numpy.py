@@ -1,0 +1,292 @@
+"""A plan as a straight-line Python function for NumPy: every buffer and every function bound, nothing allocated.
+
+The program that is written is plain Python, one line an operation; `Program.source` is what runs. `bind` looks up the
+views of arrays that stand for many calls once and gives `run`, which takes what changes from call to call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnn.compile.memory import Home, empty
+from xpnn.compile.namespace import ELEMENTWISE
+from xpnn.compile.plan import Plan
+from xpnn.compile.simplify import apply, constant, uniform
+from xpnn.compile.trace import Node
+
+_UFUNCS = {"abs": "absolute", "round": "rint"}
+_REDUCE = {
+    "sum": "add",
+    "mean": "add",
+    "prod": "multiply",
+    "max": "maximum",
+    "min": "minimum",
+    "any": "logical_or",
+    "all": "logical_and",
+}
+STATIC, BOUND, CALL = range(3)
+
+
+class Program:
+    """What `plan` computes, for NumPy arrays.
+
+    Parameters
+    ----------
+    bound : names of the inputs that `bind` is given; the others are the arguments of `run`, in the plan's order of
+        `arguments`.
+    """
+
+    def __init__(self, plan: Plan, bound: Sequence[str]):
+        self.plan = plan
+        self.bound = [name for name in plan.inputs if name in bound]
+        self.arguments = [name for name in plan.inputs if name not in bound]
+        self._static: dict[str, Any] = {"copyto": np.copyto, "empty": np.empty, "broadcast_to": np.broadcast_to}
+        self._blocks = [np.empty(size, np.uint8) for size in plan.blocks]
+        self._names: dict[Node, str] = {}
+        self._level: dict[str, int] = {}
+        self._prologue: list[str] = []
+        self._lines: list[str] = []
+        self._derived: dict[tuple[str, str], str] = {}
+        for i, name in enumerate(plan.inputs):
+            self._take(plan.inputs[name], f"{_identifier(name)}_{i}", BOUND if name in self.bound else CALL)
+        for node in plan.order:
+            self._view(node) if node in plan.views else self._operation(node)
+        self._finish()
+        self.source = self._text()
+        scope = dict(self._static)
+        exec(compile(self.source, "<xpnn program>", "exec"), scope)
+        self.bind: Callable[..., Callable[..., Any]] = scope.pop("bind")  # or scope would hold itself, and the buffers
+        self.kept = {name: self._array(node) for name, node in plan.outputs.items() if plan.places[name] == "kept"}
+
+    # names
+
+    def _take(self, node: Node, name: str, level: int) -> str:
+        self._names[node], self._level[name] = name, level
+        return name
+
+    def _array(self, node: Node) -> Any:
+        return self._static.get(self._name(node))
+
+    def _static_name(self, value: Any, prefix: str) -> str:
+        name = f"{prefix}{len(self._static)}"
+        self._static[name] = value
+        self._level[name] = STATIC
+        return name
+
+    def _function(self, name: str) -> str:
+        """A function of NumPy by its name in the program."""
+        if name not in self._static:
+            if name == "erf":
+                from scipy.special import erf as function
+            else:
+                function: Any = np
+                for piece in name.split("_reduce")[0].split("."):
+                    function = getattr(function, piece)
+                function = function.reduce if name.endswith("_reduce") else function
+            self._static[name] = function
+        return name
+
+    def _name(self, node: Node, whole: bool = False) -> str:
+        """The name of a node's array; of a constant, which is one number where it may be."""
+        if node.op == "constant":
+            if uniform(node) and not whole:
+                return self._constant(node, ())
+            return self._constant(node, None)
+        if node not in self._names:
+            self._home(node)
+        return self._names[node]
+
+    def _constant(self, node: Node, shape: Any) -> str:
+        key = (str(id(node)), str(shape))
+        if key not in self._derived:
+            self._derived[key] = self._static_name(constant(node, shape), "c")
+        return self._derived[key]
+
+    def _derive(self, name: str, expression: str) -> str:
+        """The name of something that is made of `name` once, as early as that can be: "{}.T" of a weight, say."""
+        key = (name, expression)
+        if key in self._derived:
+            return self._derived[key]
+        made, level = expression.format(name), self._level[name]
+        if level == STATIC:
+            self._derived[key] = self._static_name(eval(made, dict(self._static)), "v")
+        else:
+            new = self._derived[key] = f"{name}_{len(self._derived)}"
+            (self._prologue if level == BOUND else self._lines).append(f"{new} = {made}")
+            self._level[new] = level
+        return self._derived[key]
+
+    # memory
+
+    def _home(self, node: Node) -> str:
+        home = self.plan.home[node]
+        if home.kind == "block":
+            block = self._blocks[home.where][: node.nbytes].view(node.dtype)
+            array = _shaped(block, node, home)
+            return self._take(node, self._static_name(array, "b"), STATIC)
+        if home.kind == "kept":
+            return self._take(node, self._static_name(empty(node, home.turned), "out"), STATIC)
+        if home.kind == "input":
+            return self._take(node, self._names[self.plan.inputs[home.where]], BOUND)
+        if home.kind == "part":
+            concat, axis, start, stop = home.where
+            slot = f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}].reshape({node.shape})"
+            name = self._derive(self._name(concat), slot)
+            self._names[node] = name
+            return name
+        name = self._take(node, f"y{len(self._names)}", CALL)  # fresh in every call
+        self._lines.append(f"{name} = empty({node.shape}, '{node.dtype}')")
+        return name
+
+    def _view(self, node: Node) -> None:
+        base = self._name(node.args[0], whole=True)
+        expression = _VIEWS[node.op](node)
+        self._names[node] = self._derive(base, expression)
+
+    # operations
+
+    def _operation(self, node: Node) -> None:
+        op, out = node.op, self._name(node)
+        kinds = {"matmul": self._product, "concat": self._concat, "where": self._where, "take": self._chosen}
+        if op in kinds:
+            kinds[op](node, out)
+        elif op == "astype":
+            self._write(f"copyto({out}, {self._name(node.args[0])}, 'unsafe')", node)
+        elif op in ELEMENTWISE:
+            args = [self._name(arg) for arg in node.args]
+            function = self._function(_UFUNCS.get(op, op))
+            keyword = "out=" if op in ("maximum", "minimum") else ""  # the third by position is deprecated there
+            self._write(f"{function}({', '.join(args)}, {keyword}{out})", node)
+        elif op in _REDUCE:
+            self._reduction(node, out)
+        elif op == "reshape":  # of what does not lie in a row
+            x = node.args[0]
+            self._write(f"copyto({self._derive(out, f'{{}}.reshape({x.shape})')}, {self._name(x, whole=True)})", node)
+        else:
+            function = self._static_name(_caller(node), "f")
+            self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
+
+    def _write(self, line: str, node: Node) -> None:
+        self._lines.append(f"{line}  # {node.op} {node.shape} {node.dtype}")
+
+    def _all(self, args: Sequence[Node]) -> str:
+        return ", ".join(self._name(arg, whole=True) for arg in args)
+
+    def _product(self, node: Node, out: str) -> None:
+        first, second = (self._name(arg, whole=True) for arg in node.args)
+        turned = self.plan.home[node].turned
+        if turned:  # (A B)^T = B^T A^T, whose result lies row by row
+            first, second = (self._derive(name, "{}.swapaxes(-1, -2)") for name in (second, first))
+            out = self._derive(out, "{}.swapaxes(-1, -2)")
+        if node.ndim == 2 and all(arg.ndim == 2 for arg in node.args) and (turned or self._in_a_row(node)):
+            self._write(f"{self._derive(first, '{}.dot')}({second}, {out})", node)
+        else:
+            self._write(f"{self._function('matmul')}({first}, {second}, {out})", node)
+
+    def _in_a_row(self, node: Node) -> bool:
+        home = self.plan.home[node]
+        if home.kind == "part":
+            concat, axis, *_ = home.where
+            return axis == 0 and self._in_a_row(concat)
+        return True
+
+    def _concat(self, node: Node, out: str) -> None:
+        start, axis = 0, node.options["axis"]
+        for arg in node.args:
+            stop = start + arg.shape[axis]
+            home = self.plan.home.get(self.plan.root(arg), Home(""))
+            if home.kind != "part" or home.where[0] is not node or home.where[2] != start:
+                slot = self._derive(out, f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}]")
+                self._lines.append(f"copyto({slot}, {self._name(arg)})  # into its part of {node.shape}")
+            start = stop
+
+    def _where(self, node: Node, out: str) -> None:
+        condition, first, second = (self._name(arg) for arg in node.args)
+        if second != out:
+            self._write(f"copyto({out}, {second})", node)
+        self._write(f"copyto({out}, {first}, 'no', {condition})", node)
+
+    def _reduction(self, node: Node, out: str) -> None:
+        x, axis = node.args[0], node.options["axis"]
+        axis = axis[0] if len(axis) == 1 else axis
+        function = self._function(f"{_REDUCE[node.op]}_reduce")
+        self._write(f"{function}({self._name(x, whole=True)}, {axis}, None, {out}, {node.options['keepdims']})", node)
+        if node.op == "mean":
+            count = self._static_name(np.asarray(x.size / max(node.size, 1), node.dtype), "c")
+            self._write(f"{self._function('divide')}({out}, {count}, {out})", node)
+
+    def _chosen(self, node: Node, out: str) -> None:
+        x, rows = node.args
+        known = rows.op == "input" and rows.options["name"] == "rows"  # made by us: within range
+        mode = "clip" if known else "raise"
+        function = self._derive(self._name(x, whole=True), "{}.take")
+        self._write(f"{function}({self._name(rows, whole=True)}, {node.options['axis']}, {out}, '{mode}')", node)
+
+    # the end
+
+    def _finish(self) -> None:
+        plan = self.plan
+        ready = []
+        for node, target in plan.copies:
+            source = self._name(node)
+            if plan.root(node).op == "input" or plan.home[plan.root(node)].kind == "input":  # may be overwritten below
+                self._lines.append(f"s{len(ready)} = {source}.copy()")
+                source = f"s{len(ready)}"
+            ready.append((source, self._names[plan.inputs[target]]))
+        self._lines += [f"copyto({target}, {source})" for source, target in ready]
+        fresh = []
+        for name, node in plan.outputs.items():
+            if plan.places[name] == "fresh":
+                home = plan.home.get(plan.root(node), Home(""))
+                array = self._name(node, whole=True)
+                fresh.append(array if home.kind == "fresh" and array not in fresh else f"{array}.copy()")
+        self._lines.append(f"return ({', '.join(fresh)}{',' * (len(fresh) == 1)})" if fresh else "return None")
+
+    def _text(self) -> str:
+        names = {name: self._names[node] for name, node in self.plan.inputs.items()}
+        head = [f"def bind({', '.join(names[name] for name in self.bound)}):", *_indent(self._prologue)]
+        body = [f"    def run({', '.join(names[name] for name in self.arguments)}):", *_indent(_indent(self._lines))]
+        return "\n".join([*head, *body, "    return run"]) + "\n"
+
+
+def _shaped(block: np.ndarray, node: Node, home: Home) -> np.ndarray:
+    if home.turned:
+        return block.reshape(*node.shape[:-2], node.shape[-1], node.shape[-2]).swapaxes(-1, -2)
+    return block.reshape(node.shape)
+
+
+def _caller(node: Node) -> Callable[..., Any]:
+    return lambda *args: apply(node, args, np)
+
+
+def _indent(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _identifier(name: str) -> str:
+    """The end of an input's name as a name in Python: "keys_3" of "numbers.keys.3"."""
+    pieces = name.split(".")
+    start = next((i for i in range(len(pieces) - 1, -1, -1) if pieces[i].isidentifier()), 0)
+    return "".join(c if c.isalnum() else "_" for c in "_".join(pieces[start:]))
+
+
+def _index(node: Node) -> str:
+    texts = []
+    for key in node.options["key"]:
+        if isinstance(key, slice):
+            ends = ":".join("" if end is None else str(end) for end in (key.start, key.stop))
+            texts.append(ends if key.step is None else f"{ends}:{key.step}")
+        else:
+            texts.append("..." if key is Ellipsis else str(key))
+    return f"{{}}[{', '.join(texts)}]"
+
+
+_VIEWS: Mapping[str, Callable[[Node], str]] = {
+    "index": _index,
+    "reshape": lambda node: f"{{}}.reshape({node.shape})",
+    "permute_dims": lambda node: f"{{}}.transpose({node.options['axes']})",
+    "broadcast_to": lambda node: f"broadcast_to({{}}, {node.shape})",
+}

@@ -1,0 +1,147 @@
+"""Planning: which operations are computed, in which order, and where each result lies.
+
+What a traced function needs is simplified first. Numbers that serve all rows then come as soon as they can be had, all
+else as it was asked for. Views are no operations: they lie in what they look at. A plan holds no arrays and knows no
+library; `numpy.py` and `cupy.py` write programs from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnn.compile.memory import Home, Memory, empty
+from xpnn.compile.namespace import ELEMENTWISE, VIEWS
+from xpnn.compile.simplify import apply, constant, live, simplified
+from xpnn.compile.trace import Node
+
+SMALL = 64
+"""Results of up to so many numbers are computed as soon as they can be."""
+NARROW = 16
+"""Matrices of up to so many columns lie column by column, so that inner loops run over the rows."""
+
+
+class Unit(NamedTuple):
+    """What is computed in one go: one operation, or a cluster of elementwise ones."""
+
+    nodes: tuple[Node, ...]
+    writes: tuple[Node, ...]  # those that others read
+
+
+class Plan:
+    """The program of a traced function, before it is written for a library.
+
+    Parameters
+    ----------
+    outputs : the function's results by name.
+    places : of each result the name of the input in whose memory it is put; "fresh" for memory of its own in every
+        call, "kept" for a buffer that the next call writes again.
+    exact : keep every rounding of the function as it stands.
+    products : sums as matrix products with ones, which BLAS computes faster than NumPy, and narrow matrices by column.
+    cluster : compute runs of elementwise operations on one shape as one.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Node],
+        places: Mapping[str, str],
+        exact: bool = False,
+        products: bool = True,
+        cluster: bool = False,
+    ):
+        self.places, products = dict(places), products and not exact
+        nodes = next(iter(outputs.values())).graph.nodes
+        targets = [n for n in nodes if n.op == "input" and n.options["name"] in self.places.values()]
+        simple = simplified({f"to {n.options['name']}": n for n in targets} | dict(outputs), exact, products)
+        self.outputs = {name: simple[name] for name in outputs}
+        needed = live(simple.values())
+        next(iter(simple.values())).graph.close()
+        self.inputs = {node.options["name"]: node for node in needed if node.op == "input"}
+        self.constants = [node for node in needed if node.op == "constant"]
+        computed = [node for node in needed if node.op not in ("input", "constant")]
+        self.turned = _turned(computed, self.outputs.values()) if products else set()
+        self._forms: dict[Node, np.ndarray] = {}
+        self.views = {node for node in computed if self._is_view(node)}
+        self.order = _ordered(needed)
+        self.steps = [node for node in self.order if node not in self.views]
+        self.units = self._units(cluster)
+        memory = Memory(self)
+        self.home: dict[Node, Home] = memory.home
+        self.blocks: list[int] = memory.blocks
+        self.copies: list[tuple[Node, str]] = memory.copies
+
+    def _is_view(self, node: Node) -> bool:
+        """Whether a node only looks at what others hold, which hangs on how that lies in memory."""
+        if node.op not in VIEWS:
+            return False
+        base = self.form(node.args[0])
+        form = apply(node, [base], np)
+        if not np.may_share_memory(form, base):
+            return False
+        self._forms[node] = form
+        return True
+
+    def form(self, node: Node) -> np.ndarray:
+        """An array without numbers that lies in memory as the node does."""
+        if node not in self._forms:
+            self._forms[node] = empty(node, node in self.turned)
+        return self._forms[node]
+
+    def root(self, node: Node) -> Node:
+        """The node whose memory this one looks at; itself where it has its own."""
+        while node in self.views:
+            node = node.args[0]
+        return node
+
+    def _units(self, cluster: bool) -> list[Unit]:
+        groups: list[list[Node]] = []
+        for node in self.steps:
+            last = groups[-1][-1] if groups else node
+            if cluster and groups and {node.op, last.op} <= ELEMENTWISE and node.shape == last.shape:
+                groups[-1].append(node)
+            else:
+                groups.append([node])
+        number = {node: i for i, group in enumerate(groups) for node in group}
+        outside = {self.root(node) for node in self.outputs.values()}
+        for node in self.order:
+            for arg in node.args:
+                root = self.root(arg)
+                if node in self.views or number[node] != number.get(root):
+                    outside.add(root)
+        return [Unit(tuple(group), tuple(node for node in group if node in outside)) for group in groups]
+
+    @property
+    def memory(self) -> int:
+        """The bytes of all buffers and constants; the inputs are not counted."""
+        own = sum(node.nbytes for node, home in self.home.items() if home.kind in ("fresh", "kept"))
+        return sum(self.blocks) + own + sum(constant(node, ()).nbytes for node in self.constants)
+
+
+def _ordered(needed: Sequence[Node]) -> list[Node]:
+    """All that is computed or looked at, small results as early as can be."""
+    done = {node: None for node in needed if node.op in ("input", "constant")}
+    given = len(done)
+    small = [node for node in needed if node.size <= SMALL and node not in done]
+    for node in needed:
+        for early in small:
+            if all(arg in done for arg in early.args):
+                done[early] = None
+        small = [early for early in small if early not in done]
+        done[node] = None
+    return list(done)[given:]
+
+
+def _turned(computed: Sequence[Node], outputs: Iterable[Node]) -> set[Node]:
+    """Matrices of few columns and many rows, but for those that must lie row by row: results, and what is reshaped."""
+    found = {
+        node
+        for node in computed
+        if (node.op in ELEMENTWISE or node.op == "matmul")
+        and node.ndim >= 2
+        and 1 < node.shape[-1] <= NARROW
+        and node.shape[-2] >= 4 * node.shape[-1]
+    }
+    fixed = {arg for node in computed if node.op in ("reshape", "concat") for arg in node.args}
+    return found - fixed - set(outputs)

@@ -1,0 +1,162 @@
+"""What a network is between its calls: layers, backend, parameters and training state, and how these are moved.
+
+What is handed out is a copy, and what is handed in is checked before anything of it changes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from xpnn import batches, parameters
+from xpnn._arguments import AT_LEAST_ZERO, hyper_parameter
+from xpnn.backend import Backend, on_device, resolve
+from xpnn.compile.steps import Outputs
+from xpnn.history import History
+from xpnn.inputs import Shapes
+from xpnn.layers import Array, Layer, Sequential
+from xpnn.parameters import Layout, merge
+from xpnn.program import Carry, Progress, initial
+from xpnn.schedules import values
+
+
+@on_device
+class State:
+    """The part of `Network` that computes nothing."""
+
+    layer: Sequential
+    shapes: Shapes
+    backend: Backend
+    seeds: tuple[int, ...]
+    layouts: tuple[Layout, Layout]
+
+    def _begin(self) -> None:
+        """Initial parameters and layer state from the seeds, and no training state."""
+        self.layouts, carry = initial(self.layer, self.seeds, self.members, self.backend)
+        self.progress = Progress(carry)
+        self._forget()
+        self.history = History()
+
+    def _forget(self) -> None:
+        """No compiled programs, and nothing else that was prepared for a step."""
+        self._prepared: Any = None
+        self._outputs = Outputs(self.layouts, len(self.shapes.sample), self.backend)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in order."""
+        return self.layer.layers
+
+    @property
+    def members(self) -> int | None:
+        """How many networks are stacked; None for one."""
+        return self.shapes.members
+
+    @property
+    def seed(self) -> Any:
+        """The seed; the list of seeds of a stack."""
+        return self.seeds[0] if self.members is None else list(self.seeds)
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs `fit` has finished."""
+        return self.progress.epoch
+
+    @property
+    def n_params(self) -> int:
+        """How many learned numbers a member has."""
+        return self.layouts[0].size
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next update, a number or one a member; None before training.
+
+        One that is assigned, a schedule too, stands in the place of the optimizer's own until another optimizer starts
+        or None is assigned.
+        """
+        now = self.progress
+        rate = getattr(now.optimizer, "learning_rate", None) if now.learning_rate is None else now.learning_rate
+        return rate(now.step - now.first) if callable(rate) else rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        rate = None if rate is None else hyper_parameter("learning_rate", rate, **AT_LEAST_ZERO)
+        if rate is not None:
+            values("learning_rate", rate, range(1), self.members)  # as many as there are members
+        self.progress = self.progress._replace(learning_rate=rate)
+
+    @property
+    def updates(self) -> int:
+        """How many updates `fit` and `step` have made."""
+        return self.progress.step
+
+    @property
+    def params(self) -> list[Any]:
+        """The parameters and state of each layer, a dict of arrays each; a snapshot. Assigning checks, then writes."""
+        params, state, _ = self.progress.shown
+        return self._tree(Carry(self.backend.copy(params), self.backend.copy(state), None))
+
+    @params.setter
+    def params(self, values: Sequence[Any]) -> None:
+        checked, xp, carry = self._checked(values, self.backend.asarray), self.backend.xp, self.progress.carry
+        with self.backend.current():
+            vectors = [
+                self.backend.copy(layout.flatten(checked, xp=xp) if layout.size else vector)
+                for layout, vector in zip(self.layouts, carry[:2], strict=True)
+            ]
+            self.progress = self.progress.replaced(*vectors)
+
+    def _checked(self, values: Any, convert: Callable[[Any, str], Array]) -> Any:
+        lead = () if self.members is None else (self.members,)
+        shapes = {e.label: (*lead, *e.shape) for layout in self.layouts for e in layout.entries}
+        return parameters.checked(values, self._tree(self.progress.carry), shapes, convert)
+
+    @property
+    def weights(self) -> list[Array]:
+        """The `weight` of every layer that has one, the tutorial's W; copies."""
+        return self._named("weight")
+
+    @property
+    def biases(self) -> list[Array]:
+        """The `bias` of every layer that has one, the tutorial's b; copies."""
+        return self._named("bias")
+
+    def _named(self, name: str) -> list[Array]:
+        found = self.layouts[0].pairs(self._tree(self.progress.shown))
+        return [self.backend.copy(array) for entry, array in found if entry.name == name]
+
+    def _tree(self, carry: Carry) -> list[Any]:
+        pairs = zip(self.layouts, carry[:2], strict=True)
+        return merge(*(layout.unflatten(vector, xp=self.backend.xp) for layout, vector in pairs))
+
+    def reset(self, seed: Any = None) -> None:
+        """Start afresh: initial parameters from the seed (another one where given), no training state."""
+        if seed is not None:
+            self.seeds, _ = batches.member_seeds(seed, self.members, lone=self.members is None)
+        self._begin()
+
+    def to(self, backend: Any, dtype: Any = None) -> Self:
+        """The same network, training state included, on another backend; this one stays as it is."""
+        own = None if isinstance(backend, Backend) else self.backend.dtype
+        new, backend = object.__new__(type(self)), resolve(backend, own if dtype is None else dtype)
+        new.__dict__.update(self.__dict__)
+        new.backend, new.history = backend, copy.deepcopy(self.history)
+        new._forget()
+        new.progress = self.progress.map(lambda array: backend.copy(backend.asarray(array)))
+        return new
+
+    def copy(self) -> Self:
+        """The same network, training state included, in memory of its own."""
+        return self.to(self.backend)
+
+    def __getstate__(self) -> dict[str, Any]:
+        progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))
+        return self.__dict__ | {"progress": progress, "_prepared": None, "_outputs": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        progress = state["progress"].map(lambda array: state["backend"].copy(state["backend"].asarray(array)))
+        self.__dict__.update(state | {"progress": progress})
+        self._forget()
