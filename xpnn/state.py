@@ -14,7 +14,7 @@ import numpy as np
 from xpnn import batches, parameters
 from xpnn._arguments import AT_LEAST_ZERO, hyper_parameter
 from xpnn.backend import Backend, on_device, resolve
-from xpnn.compile.steps import Outputs
+from xpnn.compile.outputs import Outputs
 from xpnn.history import History
 from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential

@@ -171,7 +171,7 @@ def _read_all(values: Sequence[Any], updated: Sequence[Any], backend: Backend) -
     xp = backend.xp
     if backend.name == "numpy":
         last = _read(values, backend)
-        return last, bool(np.isfinite(last).all()) and all(np.isfinite(array).all() for array in updated)
+        return last, all(np.logical_and.reduce(np.isfinite(array), axis=None) for array in (last, *updated))
     sums = [xp.sum(array * (1.0 / array.shape[-1]), axis=-1) for array in updated]
     host = backend.to_host(xp.stack([*values, *sums]))
     return host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
@@ -257,7 +257,8 @@ def _fit_epoch(net: Any, plan: Plan, history: History) -> str | None:
         raise NonFiniteLoss(f"training went non-finite in {where} The network is as it was before that epoch.")
     net.progress = now._replace(carry=done.carry, epoch=now.epoch + 1, step=now.step + done.steps)
     logs = {"loss": done.loss} | plan.measure()
-    logs = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
+    if now.carry.params.ndim == 1:
+        logs = {name: float(value) for name, value in logs.items()}
     history.append(now.epoch, logs)
     asking = [watcher for watcher in plan.watchers if _is_true(watcher.on_epoch_end(net, now.epoch, logs))]
     return asking[0].reason if asking else None

@@ -1,8 +1,7 @@
 """The array API standard's functions for the nodes of a graph: what stands in the place of `xp` while tracing.
 
 Shapes and dtypes follow the standard's rules, and what it leaves undefined, as a mixture of kinds of dtype, is refused.
-Not here are functions whose result's shape hangs on numbers (nonzero, unique_values ...), the extensions (linalg, fft)
-and complex numbers. Some functions are made of others, so that there are fewer operations to plan.
+Not here are functions whose shapes hang on numbers (nonzero, unique_values ...), extensions, and complex numbers.
 """
 
 from __future__ import annotations
@@ -105,8 +104,7 @@ class Namespace:
         fits = dtype.kind in {bool: "b", int: "iuf", float: "f"}.get(type(value), "")
         limits = np.iinfo(dtype) if fits and dtype.kind in "iu" else None
         if not fits or (limits and not limits.min <= value <= limits.max):
-            plain = type(value) in (bool, int, float)
-            given = repr(value) if plain else f"{type(value).__module__}.{type(value).__name__}"
+            given = repr(value) if isinstance(value, bool | int | float) else f"an operand of {type(value)}"
             raise Untraceable(f"{given} beside an array of {dtype}: xp.asarray or xp.astype says what is meant")
         return self._graph.constant(float(value) if dtype.kind == "f" else value, dtype)
 

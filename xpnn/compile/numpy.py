@@ -27,6 +27,7 @@ _REDUCE = {
     "any": "logical_or",
     "all": "logical_and",
 }
+_FUNCTIONS = ("copyto", "empty", "ndarray", "broadcast_to")
 STATIC, BOUND, CALL = range(3)
 
 
@@ -43,7 +44,8 @@ class Program:
         self.plan = plan
         self.bound = [name for name in plan.inputs if name in bound]
         self.arguments = [name for name in plan.inputs if name not in bound]
-        self._static: dict[str, Any] = {"copyto": np.copyto, "empty": np.empty, "broadcast_to": np.broadcast_to}
+        self._static: dict[str, Any] = {name: getattr(np, name) for name in _FUNCTIONS}
+        self._written = set(plan.places.values())
         self._blocks = [np.empty(size, np.uint8) for size in plan.blocks]
         self._names: dict[Node, str] = {}
         self._level: dict[str, int] = {}
@@ -52,8 +54,8 @@ class Program:
         self._derived: dict[tuple[str, str], str] = {}
         for i, name in enumerate(plan.inputs):
             self._take(plan.inputs[name], f"{_identifier(name)}_{i}", BOUND if name in self.bound else CALL)
-        for node in plan.order:
-            self._view(node) if node in plan.views else self._operation(node)
+        for node in plan.steps:
+            self._operation(node)
         self._finish()
         self.source = self._text()
         scope = dict(self._static)
@@ -96,8 +98,15 @@ class Program:
                 return self._constant(node, ())
             return self._constant(node, None)
         if node not in self._names:
-            self._home(node)
+            self._view(node) if node in self.plan.views else self._home(node)
         return self._names[node]
+
+    def _swapped(self, node: Node) -> str:
+        """The name of a matrix with its axes exchanged."""
+        root = self.plan.root(node)
+        if self._lies_in_carry(root):
+            return self._window(node, root, self.plan.form(node).swapaxes(-1, -2))
+        return self._derive(self._name(node, whole=True), "{}.swapaxes(-1, -2)")
 
     def _constant(self, node: Node, shape: Any) -> str:
         key = (str(id(node)), str(shape))
@@ -142,9 +151,22 @@ class Program:
         return name
 
     def _view(self, node: Node) -> None:
-        base = self._name(node.args[0], whole=True)
-        expression = _VIEWS[node.op](node)
-        self._names[node] = self._derive(base, expression)
+        root = self.plan.root(node)
+        if self._lies_in_carry(root):
+            self._names[node] = self._window(node, root, self.plan.form(node))
+        else:
+            self._names[node] = self._derive(self._name(node.args[0], whole=True), _VIEWS[node.op](node))
+
+    def _lies_in_carry(self, root: Node) -> bool:
+        """Whether a node is a bound input that is written, which lies in a row: it is a copy of our own."""
+        return root.op == "input" and root.options["name"] in self.bound and root.options["name"] in self._written
+
+    def _window(self, node: Node, root: Node, form: np.ndarray) -> str:
+        """A view of such an input, made in one call."""
+        base = self.plan.form(root)
+        offset = form.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        expression = f"ndarray({form.shape}, '{node.dtype}', {{}}, {offset}, {form.strides})"
+        return self._derive(self._names[root], expression)
 
     # operations
 
@@ -176,11 +198,12 @@ class Program:
         return ", ".join(self._name(arg, whole=True) for arg in args)
 
     def _product(self, node: Node, out: str) -> None:
-        first, second = (self._name(arg, whole=True) for arg in node.args)
         turned = self.plan.home[node].turned
         if turned:  # (A B)^T = B^T A^T, whose result lies row by row
-            first, second = (self._derive(name, "{}.swapaxes(-1, -2)") for name in (second, first))
+            first, second = (self._swapped(arg) for arg in reversed(node.args))
             out = self._derive(out, "{}.swapaxes(-1, -2)")
+        else:
+            first, second = (self._name(arg, whole=True) for arg in node.args)
         if node.ndim == 2 and all(arg.ndim == 2 for arg in node.args) and (turned or self._in_a_row(node)):
             self._write(f"{self._derive(first, '{}.dot')}({second}, {out})", node)
         else:

@@ -129,9 +129,7 @@ _COMPARED = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
 
 
 def _operator(function: str, reflected: bool = False) -> Callable[..., Node]:
-    if reflected:
-        return lambda self, other: getattr(self.graph.xp, function)(other, self)
-    return lambda self, *other: getattr(self.graph.xp, function)(self, *other)
+    return lambda self, *other: getattr(self.graph.xp, function)(*((*other, self) if reflected else (self, *other)))
 
 
 def _refusal(asked: str, meaning: str) -> Callable[..., Any]:

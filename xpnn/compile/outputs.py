@@ -1,0 +1,78 @@
+"""How a network's outputs are computed: by a program where one is worth its making, else by the layers themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnn.backend import Backend
+from xpnn.compile.steps import KEPT, how
+from xpnn.compile.traced import Attempts, Traced
+from xpnn.layers import Sequential, walk
+from xpnn.program import Carry, tree_of
+
+Array = Any
+
+ROWS = 1024
+"""How many rows a program computes at once on a host, where the layers are known to treat each row alone."""
+
+
+class Outputs:
+    """The outputs at inference of a network's layers: all of them, or as many as a loss asks for.
+
+    A program is made when arrays of one shape come for the second time, and gives the same bits as the layers.
+    """
+
+    def __init__(self, layouts: Any, rank: int, backend: Backend):
+        self.layouts, self.rank, self.backend = layouts, rank, backend
+        self.compiled, self.attempts = how(backend) == "traced", Attempts("output")
+        self.traced: dict[Any, Traced | None] = {}
+
+    def __call__(self, layer: Sequential, carry: Carry, x: Array, compile: bool = True) -> Array:
+        """The output for `x`, in memory of its own or, where it is `x` itself, in that."""
+        if not (compile and self.compiled):
+            return self._forward(layer, carry.params, carry.state, x, xp=self.backend.xp)
+        rows = x.shape[0] if x.ndim == self.rank + 1 and carry.params.ndim == 1 else 0
+        if rows <= ROWS or self.backend.name != "numpy" or not _apart(layer):
+            return self._at_once(layer, carry, x)
+        y = None
+        for start in range(0, rows, ROWS):
+            found = self._at_once(layer, carry, x[start : start + ROWS, ...], worth=rows >= 2 * ROWS)
+            y = self.backend.xp.empty((rows, *found.shape[1:]), dtype=found.dtype) if y is None else y
+            y[start : start + ROWS, ...] = found
+        return y
+
+    def _at_once(self, layer: Sequential, carry: Carry, x: Array, worth: bool = False) -> Array:
+        traced = self._program(layer, carry, x, worth)
+        if traced is None or not traced.lock.acquire(blocking=False):  # another thread is in it
+            y = self._forward(layer, carry.params, carry.state, x, xp=self.backend.xp)
+            self.attempts.tell()
+            return y
+        try:
+            trees = {"params": carry.params, "state": carry.state, "x": x}
+            return traced.bind(**trees)(*traced.arguments(*trees)(*trees.values()))[0]
+        finally:
+            traced.lock.release()
+
+    def _program(self, layer: Sequential, carry: Carry, x: Array, worth: bool) -> Traced | None:
+        key = (len(layer.layers), x.shape)
+        if key not in self.traced and not worth:
+            if len(self.traced) < KEPT:
+                self.traced[key] = None  # seen once
+            return None
+        if self.traced.get(key) is None and self.compiled:
+
+            def forward(params: Array, state: Array, x: Array, *, xp: Any) -> dict[str, Any]:
+                return {"y": self._forward(layer, params, state, x, xp=xp)}
+
+            trees = {"params": carry.params, "state": carry.state, "x": x}
+            made = self.attempts.make(lambda: Traced(forward, trees, lambda name: "fresh", self.backend, exact=True))
+            self.traced[key], self.compiled = made, made is not None
+        return self.traced[key]
+
+    def _forward(self, layer: Sequential, params: Array, state: Array, x: Array, *, xp: Any) -> Array:
+        return layer.forward(tree_of(self.layouts, Carry(params, state, None), xp=xp), x, xp=xp)[0]
+
+
+def _apart(layer: Sequential) -> bool:
+    """Whether each row is known to be treated by itself: so it is by the package's own layers at inference."""
+    return all(type(one).__module__.startswith("xpnn.") for _, one in walk(layer))
