@@ -15,6 +15,7 @@ from xpnn._arguments import as_list, check_count
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import on_device, resolve
 from xpnn.callbacks import watchers
+from xpnn.compile.explain import cost_lines, explain
 from xpnn.compile.steps import Steps
 from xpnn.history import History
 from xpnn.inputs import Shapes
@@ -83,8 +84,9 @@ class Network(State):
         return table(self)
 
     def summary(self) -> Summary:
-        """What `print(net)` shows, with the memory that parameters and layer state take and the training so far."""
-        return summary(self)
+        """What `print(net)` shows, with the memory that parameters and layer state take, the cost of 32 rows, and the
+        training so far."""
+        return summary(self, cost_lines(self))
 
     def predict(self, x: Any, batch_size: int | None = None, compile: bool = True) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
@@ -213,6 +215,25 @@ class Network(State):
         carry, value = steps.step(now.carry, data, numbers, compile)
         self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
+
+    def explain(self, batch_size: int = 32, loss: Any = None, optimizer: Any = None) -> Summary:
+        """How a training step on a batch of so many rows is computed: operations, memory, cost, and the program.
+
+        That is the program that `fit` runs on NumPy, or its kernels on CuPy. `loss` and `optimizer` are as in `fit`;
+        nothing changes. Raises TypeError where the step cannot be compiled, saying what stands in the way.
+
+        >>> print(Network(mlp([2, 1])).explain(optimizer="sgd"))  # doctest: +ELLIPSIS
+        A training step on 32 rows, MeanSquaredError() and SGD()
+          operations  12: 7 elementwise, 4 products, 1 concat; 8 views cost nothing
+          cost        519 FLOP, 74 % of it in matrix products; 2.28 kB read and written
+          memory      276 bytes beside parameters and optimizer state
+        ...
+        """
+        loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
+        steps, numbers = self._prepare(loss, optimizer)
+        now = self.progress.started(loss, optimizer, xp=self.backend.xp)
+        row = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
+        return explain(steps, now.carry, row, self.shapes, check_count("batch_size", batch_size))
 
     def fit(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 BYTES = {"float32": 4, "float64": 8}
@@ -30,9 +31,9 @@ def table(net: Any) -> str:
     return "\n".join([head, *lines, f"{net.n_params:,} parameters{each}"])
 
 
-def summary(net: Any) -> Summary:
-    """The table, the memory that the numbers take, and how far training has come."""
+def summary(net: Any, costs: Sequence[str]) -> Summary:
+    """The table, the memory that the numbers take, what they cost, and how far training has come."""
     learned, state = (layout.size * BYTES[net.backend.dtype] * (net.members or 1) for layout in net.layouts)
     lines = [table(net), f"{learned:,} bytes of parameters, {state:,} of layer state"]
     done = f"trained for {net.epoch} epochs, {net.updates} updates" if net.updates else "not trained"
-    return Summary("\n".join([*lines, done]))
+    return Summary("\n".join([*lines, *costs, done]))

@@ -6,6 +6,7 @@ views of arrays that stand for many calls once and gives `run`, which takes what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ _REDUCE = {
     "all": "logical_and",
 }
 _FUNCTIONS = ("copyto", "empty", "ndarray", "broadcast_to")
+LABELLED = ("carry.params", "params")
+"""The inputs whose parts have labels: the flat vector of parameters."""
 STATIC, BOUND, CALL = range(3)
 
 
@@ -52,8 +55,9 @@ class Program:
         self._prologue: list[str] = []
         self._lines: list[str] = []
         self._derived: dict[tuple[str, str], str] = {}
-        for i, name in enumerate(plan.inputs):
-            self._take(plan.inputs[name], f"{_identifier(name)}_{i}", BOUND if name in self.bound else CALL)
+        self._arrays: dict[Any, str] = {}  # the names of blocks as arrays of a shape
+        for name, node in plan.inputs.items():
+            self._take(node, self._unique(_identifier(name)), BOUND if name in self.bound else CALL)
         for node in plan.steps:
             self._operation(node)
         self._finish()
@@ -72,8 +76,15 @@ class Program:
     def _array(self, node: Node) -> Any:
         return self._static.get(self._name(node))
 
-    def _static_name(self, value: Any, prefix: str) -> str:
-        name = f"{prefix}{len(self._static)}"
+    def _unique(self, name: str) -> str:
+        """The name, or one like it that is not taken."""
+        found, count = name, 2
+        while found in self._level or found in self._static:
+            found, count = f"{name}_{count}", count + 1
+        return found
+
+    def _static_name(self, value: Any, like: str) -> str:
+        name = self._unique(like)
         self._static[name] = value
         self._level[name] = STATIC
         return name
@@ -105,25 +116,25 @@ class Program:
         """The name of a matrix with its axes exchanged."""
         root = self.plan.root(node)
         if self._lies_in_carry(root):
-            return self._window(node, root, self.plan.form(node).swapaxes(-1, -2))
+            return self._window(node, root, self.plan.form(node).swapaxes(-1, -2), swapped=True)
         return self._derive(self._name(node, whole=True), "{}.swapaxes(-1, -2)")
 
     def _constant(self, node: Node, shape: Any) -> str:
         key = (str(id(node)), str(shape))
         if key not in self._derived:
-            self._derived[key] = self._static_name(constant(node, shape), "c")
+            self._derived[key] = self._static_name(constant(node, shape), _constant_name(node, shape))
         return self._derived[key]
 
-    def _derive(self, name: str, expression: str) -> str:
-        """The name of something that is made of `name` once, as early as that can be: "{}.T" of a weight, say."""
-        key = (name, expression)
+    def _derive(self, name: str, expression: str, like: str = "") -> str:
+        """The name, `like` this, of what is made of `name` once, as early as that can be: "{}.T" of a weight, say."""
+        key, like = (name, expression), like or name + _suffix(expression)
         if key in self._derived:
             return self._derived[key]
         made, level = expression.format(name), self._level[name]
         if level == STATIC:
-            self._derived[key] = self._static_name(eval(made, dict(self._static)), "v")
+            self._derived[key] = self._static_name(eval(made, dict(self._static)), like)
         else:
-            new = self._derived[key] = f"{name}_{len(self._derived)}"
+            new = self._derived[key] = self._unique(like)
             (self._prologue if level == BOUND else self._lines).append(f"{new} = {made}")
             self._level[new] = level
         return self._derived[key]
@@ -133,20 +144,23 @@ class Program:
     def _home(self, node: Node) -> str:
         home = self.plan.home[node]
         if home.kind == "block":
-            block = self._blocks[home.where][: node.nbytes].view(node.dtype)
-            array = _shaped(block, node, home)
-            return self._take(node, self._static_name(array, "b"), STATIC)
+            key = (home, node.shape, node.dtype)
+            if key not in self._arrays:
+                block = self._blocks[home.where][: node.nbytes].view(node.dtype)
+                self._arrays[key] = self._static_name(_shaped(block, node, home), f"t{len(self._arrays)}")
+            return self._take(node, self._arrays[key], STATIC)
         if home.kind == "kept":
-            return self._take(node, self._static_name(empty(node, home.turned), "out"), STATIC)
+            return self._take(node, self._static_name(empty(node, home.turned), "kept"), STATIC)
         if home.kind == "input":
             return self._take(node, self._names[self.plan.inputs[home.where]], BOUND)
         if home.kind == "part":
             concat, axis, start, stop = home.where
             slot = f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}].reshape({node.shape})"
-            name = self._derive(self._name(concat), slot)
+            label = self.plan.labels.get((start, stop)) if axis == concat.ndim - 1 else None
+            name = self._derive(self._name(concat), slot, "" if label is None else f"d_{label}")
             self._names[node] = name
             return name
-        name = self._take(node, f"y{len(self._names)}", CALL)  # fresh in every call
+        name = self._take(node, self._unique("y"), CALL)  # fresh in every call
         self._lines.append(f"{name} = empty({node.shape}, '{node.dtype}')")
         return name
 
@@ -161,12 +175,15 @@ class Program:
         """Whether a node is a bound input that is written, which lies in a row: it is a copy of our own."""
         return root.op == "input" and root.options["name"] in self.bound and root.options["name"] in self._written
 
-    def _window(self, node: Node, root: Node, form: np.ndarray) -> str:
+    def _window(self, node: Node, root: Node, form: np.ndarray, swapped: bool = False) -> str:
         """A view of such an input, made in one call."""
         base = self.plan.form(root)
         offset = form.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         expression = f"ndarray({form.shape}, '{node.dtype}', {{}}, {offset}, {form.strides})"
-        return self._derive(self._names[root], expression)
+        start, lanes = offset // node.dtype.itemsize, 1 if root.ndim == 1 else root.shape[0]
+        label = self.plan.labels.get((start, start + node.size // lanes)) if root.options["name"] in LABELLED else None
+        turned = "_T" * (swapped != (node.op == "permute_dims"))
+        return self._derive(self._names[root], expression, "" if label is None else label + turned)
 
     # operations
 
@@ -188,11 +205,13 @@ class Program:
             x = node.args[0]
             self._write(f"copyto({self._derive(out, f'{{}}.reshape({x.shape})')}, {self._name(x, whole=True)})", node)
         else:
-            function = self._static_name(_caller(node), "f")
+            function = self._static_name(_caller(node), node.op)
             self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
 
     def _write(self, line: str, node: Node) -> None:
-        self._lines.append(f"{line}  # {node.op} {node.shape} {node.dtype}")
+        home = self.plan.home[node]
+        where = f", block {home.where}" if home.kind == "block" else ""
+        self._lines.append(f"{line}  # {node.op} {node.shape} {node.dtype}{where}")
 
     def _all(self, args: Sequence[Node]) -> str:
         return ", ".join(self._name(arg, whole=True) for arg in args)
@@ -238,7 +257,7 @@ class Program:
         function = self._function(f"{_REDUCE[node.op]}_reduce")
         self._write(f"{function}({self._name(x, whole=True)}, {axis}, None, {out}, {node.options['keepdims']})", node)
         if node.op == "mean":
-            count = self._static_name(np.asarray(x.size / max(node.size, 1), node.dtype), "c")
+            count = self._static_name(np.asarray(x.size / max(node.size, 1), node.dtype), "count")
             self._write(f"{self._function('divide')}({out}, {count}, {out})", node)
 
     def _chosen(self, node: Node, out: str) -> None:
@@ -275,6 +294,14 @@ class Program:
         return "\n".join([*head, *body, "    return run"]) + "\n"
 
 
+def _constant_name(node: Node, shape: Any) -> str:
+    """ "c0_5" of the number 0.5, "c1_1x128" of a row of 128 ones."""
+    if not uniform(node):
+        return "table"
+    number = "".join(c if c.isalnum() else "_" for c in f"{node.options['value']:g}")
+    return f"c{number}" if shape == () else f"c{number}_{'x'.join(map(str, node.shape))}"
+
+
 def _shaped(block: np.ndarray, node: Node, home: Home) -> np.ndarray:
     if home.turned:
         return block.reshape(*node.shape[:-2], node.shape[-1], node.shape[-2]).swapaxes(-1, -2)
@@ -289,11 +316,17 @@ def _indent(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
+def _suffix(expression: str) -> str:
+    method = re.match(r"\{\}\.(\w+)", expression)
+    return {"dot": "_dot", "take": "_take", "swapaxes": "_T", "transpose": "_T"}.get(
+        method[1] if method else "", "_view"
+    )
+
+
 def _identifier(name: str) -> str:
-    """The end of an input's name as a name in Python: "keys_3" of "numbers.keys.3"."""
-    pieces = name.split(".")
-    start = next((i for i in range(len(pieces) - 1, -1, -1) if pieces[i].isidentifier()), 0)
-    return "".join(c if c.isalnum() else "_" for c in "_".join(pieces[start:]))
+    """The end of an input's name: "rate" of "numbers.layers[2]['rate']", "keys_3" of "numbers.keys[3]"."""
+    words = re.findall(r"\w+", name)
+    return words[-1] if not words[-1].isdigit() else "_".join(words[-2:])
 
 
 def _index(node: Node) -> str:

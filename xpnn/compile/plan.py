@@ -41,6 +41,7 @@ class Plan:
     exact : keep every rounding of the function as it stands.
     products : sums as matrix products with ones, which BLAS computes faster than NumPy, and narrow matrices by column.
     cluster : compute runs of elementwise operations on one shape as one.
+    labels : what parts of the parameters are called in a program's text, by where in the flat vector they lie.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Plan:
         exact: bool = False,
         products: bool = True,
         cluster: bool = False,
+        labels: Mapping[tuple[int, int], str] | None = None,
     ):
+        self.labels = dict(labels or {})
         self.places, products = dict(places), products and not exact
         nodes = next(iter(outputs.values())).graph.nodes
         targets = [n for n in nodes if n.op == "input" and n.options["name"] in self.places.values()]

@@ -14,12 +14,18 @@ from typing import Any
 from xpnn.backend import Backend
 from xpnn.compile.traced import Attempts, Traced
 from xpnn.inputs import Data
+from xpnn.parameters import Layout
 from xpnn.program import Carry, Program, StepNumbers, map_arrays
 
 Array = Any
 
 KEPT = 16
 """For how many shapes of arrays programs are kept; what comes in still others runs eagerly."""
+
+
+def labels_of(layout: Layout) -> dict[tuple[int, int], str]:
+    """Each parameter's name in the text of a program, by where it lies: "weight_0" for the weight of layer 0."""
+    return {(e.start, e.stop): "_".join([e.name, *map(str, e.path)]) for e in layout.entries}
 
 
 def how(backend: Backend) -> str:
@@ -84,14 +90,16 @@ class Steps:
         None where there is none, of which `attempts` knows the reason.
         """
         if key not in self.traced and len(self.traced) < KEPT:
-            found = self.attempts.make(lambda: self._trace(key[0], trees, weighed))
+            found = self.attempts.make(lambda: self.trace(key[0], trees, weighed))
             if found is None:
                 self.compiled = ""
                 return None
             self.traced[key] = found
         return self.traced.get(key)
 
-    def _trace(self, role: str, trees: dict[str, Any], weighed: bool) -> Traced:
+    def trace(self, role: str, trees: dict[str, Any], weighed: bool = False) -> Traced:
+        """The program of a "step", or of those of an "epoch", for arrays of these shapes."""
+
         def step(carry: Carry, batch: Data, numbers: StepNumbers, *, xp: Any) -> Any:
             new, value = self.program.step(carry, batch, numbers, xp=xp)
             return {"carry": new, "value": value}
@@ -101,13 +109,15 @@ class Steps:
             new, value, share = self.program.train(carry, data, rows, batch, numbers, **options)
             return {"carry": new, "value": value, "share": share}
 
+        labels = labels_of(self.program.learned)
         if role == "step":
-            return Traced(step, trees, lambda name: "fresh", self.backend)
+            return Traced(step, trees, lambda name: "fresh", self.backend, labels=labels)
 
         def place(name: str) -> str:
             return name if name.startswith("carry.") else "kept"
 
-        return Traced(train, trees, place, self.backend, ("carry.", "data.", "numbers.multiplier", "numbers.prices"))
+        bound = ("carry.", "data.", "numbers.multiplier", "numbers.prices")
+        return Traced(train, trees, place, self.backend, bound, labels=labels)
 
 
 class EagerEpoch:

@@ -7,7 +7,7 @@ it: "numbers.optimizer['learning_rate']".
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any
 
@@ -46,7 +46,8 @@ class Traced:
 
     `places` gives for the name of each result where it lies (see `Plan`), a result being named as the entry of the dict
     that `function` gives. `bound` begins the names of arguments that stand for many calls, which go to `bind`; all
-    others go to the function that this gives. `exact` keeps every rounding.
+    others go to the function that this gives. `exact` keeps every rounding. `labels` name parts of the parameters in
+    the program's text.
 
     Raises whatever `function` does with arrays that hold no numbers.
     """
@@ -59,6 +60,7 @@ class Traced:
         backend: Backend,
         bound: tuple[str, ...] = (),
         exact: bool = False,
+        labels: Mapping[tuple[int, int], str] | None = None,
     ):
         graph, found = Graph(), dict[str, Node]()
 
@@ -72,7 +74,7 @@ class Traced:
         for name, tree in function(**nodes, xp=graph.xp).items():
             map_tree(result, tree, name)
         emitter, options = _emitter(backend)
-        self.plan = Plan(found, {name: places(name) for name in found}, exact=exact, **options)
+        self.plan = Plan(found, {name: places(name) for name in found}, exact=exact, labels=labels, **options)
         graph.close()
         self.program = emitter(self.plan, [name for name in self.plan.inputs if bound and name.startswith(bound)])
         self._bound = getter(self.program.bound, trees)
