@@ -95,7 +95,8 @@ class Memory:
         wanted = {
             node: Home("input", place)
             for node, place in self._results.items()
-            if place in plan.inputs and plan.inputs[place].shape == node.shape and node not in plan.turned
+            if place in plan.inputs and node not in plan.turned
+            if (plan.inputs[place].shape, plan.inputs[place].dtype) == (node.shape, node.dtype)
         }
         for node in reversed(plan.steps):
             for arg in self._replaceable(node, (node,)) if node in wanted else ():
@@ -141,12 +142,17 @@ class Memory:
         if node.op not in ELEMENTWISE or node.size == 1:  # NumPy takes twice as long to write one number over itself
             return []
         read = [(arg, self.plan.root(arg)) for one in together for arg in one.args]
+        after = together[1 + next(i for i, one in enumerate(together) if one is node) :]
+        later = {arg for one in after for arg in one.args}
         return [
             arg
-            for arg in (node.args[2:] if node.op == "where" else node.args)
+            for one in together
+            for arg in (one.args[2:] if one.op == "where" else one.args)
             if (arg.shape, arg.dtype.itemsize) == (node.shape, node.dtype.itemsize)
-            and all(one is not arg for one in together)
-            and all(one is arg for one, root in read if root is arg)
+            and (one is node or arg.dtype == node.dtype)
+            and arg not in later
+            and all(other is not arg for other in together)
+            and all(other is arg for other, root in read if root is arg)
             and self.plan.root(arg) is arg
         ]
 

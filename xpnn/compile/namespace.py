@@ -140,7 +140,7 @@ class Namespace:
 
     def _total(self, op: str, x: Node, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Node:
         given = _check(op, x.dtype, "iuf")
-        dtype = _SUMS.get(given.kind, given) if dtype is None else _check(op, np.dtype(dtype), "iuf")
+        dtype = _SUMS.get(given.kind, given) if dtype is None else np.dtype(dtype)
         wide = self.astype(x, _SUMS.get(dtype.kind, dtype))  # as NumPy does by itself
         return self.astype(self._reduce(op, "iuf", wide, axis=axis, keepdims=keepdims), dtype)
 

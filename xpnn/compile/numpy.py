@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnn.compile.memory import Home, empty
 from xpnn.compile.namespace import ELEMENTWISE
-from xpnn.compile.plan import Plan
+from xpnn.compile.plan import Plan, Unit
 from xpnn.compile.simplify import apply, constant, uniform
 from xpnn.compile.trace import Node
 
@@ -29,6 +29,8 @@ _REDUCE = {
     "all": "logical_and",
 }
 _FUNCTIONS = ("copyto", "empty", "ndarray", "broadcast_to")
+PIECE = 1 << 18
+"""Bytes of each piece of a vector that a cluster computes at once."""
 LABELLED = ("carry.params", "params")
 """The inputs whose parts have labels: the flat vector of parameters."""
 STATIC, BOUND, CALL = range(3)
@@ -58,8 +60,8 @@ class Program:
         self._arrays: dict[Any, str] = {}  # the names of blocks as arrays of a shape
         for name, node in plan.inputs.items():
             self._take(node, self._unique(_identifier(name)), BOUND if name in self.bound else CALL)
-        for node in plan.steps:
-            self._operation(node)
+        for unit in plan.units:
+            self._cluster(unit) if len(unit.nodes) > 1 else self._operation(unit.nodes[0])
         self._finish()
         self.source = self._text()
         scope = dict(self._static)
@@ -208,8 +210,33 @@ class Program:
             function = self._static_name(_caller(node), node.op)
             self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
 
+    def _cluster(self, unit: Unit) -> None:
+        """Operations on long vectors, piece by piece: what one gives is in the cache when the next reads it."""
+        inner, shape = _temporaries(unit), unit.nodes[0].shape
+        read = dict.fromkeys(one for node in unit.nodes for one in (*node.args, node))
+        outer = [one for one in read if one.shape == shape and one not in inner and not uniform(one)]
+        whole = {f"{self._name(one)}_i": self._name(one) for one in outer}
+        lines, names, self._lines = self._lines, dict(self._names), []
+        for one in outer:
+            self._take(one, f"{names[one]}_i", CALL)
+        for node, number in inner.items():
+            self._take(node, f"piece{number}", CALL)
+        for node in unit.nodes:
+            self._operation(node)
+        body, self._lines = self._lines, lines
+        self._names.update({one: names[one] for one in outer})
+        size, step = unit.nodes[0].size, PIECE // unit.nodes[0].dtype.itemsize
+        cut = f"[{{}}[i : i + {step}] for i in range(0, {size}, {step})]"
+        lists = {piece: self._derive(name, cut, f"{name}_pieces") for piece, name in whole.items()}
+        for node, number in inner.items():
+            own = np.empty(step, node.dtype)
+            lengths = [min(step, size - start) for start in range(0, size, step)]
+            lists[f"piece{number}"] = self._static_name([own[:length] for length in lengths], f"piece{number}_pieces")
+        self._lines.append(f"for {', '.join(lists)} in zip({', '.join(lists.values())}):")
+        self._lines += _indent(body)
+
     def _write(self, line: str, node: Node) -> None:
-        home = self.plan.home[node]
+        home = self.plan.home.get(node, Home("piece"))
         where = f", block {home.where}" if home.kind == "block" else ""
         self._lines.append(f"{line}  # {node.op} {node.shape} {node.dtype}{where}")
 
@@ -292,6 +319,22 @@ class Program:
         head = [f"def bind({', '.join(names[name] for name in self.bound)}):", *_indent(self._prologue)]
         body = [f"    def run({', '.join(names[name] for name in self.arguments)}):", *_indent(_indent(self._lines))]
         return "\n".join([*head, *body, "    return run"]) + "\n"
+
+
+def _temporaries(unit: Unit) -> dict[Node, int]:
+    """Numbers of buffers for what nobody outside of a cluster reads; one is used again after the last who reads it."""
+    last = {arg: i for i, node in enumerate(unit.nodes) for arg in node.args}
+    found, free, made = dict[Node, int](), dict[Any, list[int]](), 0
+    written = set(unit.writes)
+    for i, node in enumerate(unit.nodes):
+        for arg in set(node.args):
+            if arg in found and last[arg] == i:
+                free.setdefault(arg.dtype, []).append(found[arg])
+        if node not in written:
+            pool = free.setdefault(node.dtype, [])
+            made += not pool
+            found[node] = pool.pop() if pool else made - 1
+    return found
 
 
 def _constant_name(node: Node, shape: Any) -> str:

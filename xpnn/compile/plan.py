@@ -40,7 +40,8 @@ class Plan:
         call, "kept" for a buffer that the next call writes again.
     exact : keep every rounding of the function as it stands.
     products : sums as matrix products with ones, which BLAS computes faster than NumPy, and narrow matrices by column.
-    cluster : compute runs of elementwise operations on one shape as one.
+    cluster : compute runs of elementwise operations on one shape as one; a number of bytes does so for vectors that
+        take as many, without other operands than such vectors and single numbers.
     labels : what parts of the parameters are called in a program's text, by where in the flat vector they lie.
     """
 
@@ -50,7 +51,7 @@ class Plan:
         places: Mapping[str, str],
         exact: bool = False,
         products: bool = True,
-        cluster: bool = False,
+        cluster: bool | int = False,
         labels: Mapping[tuple[int, int], str] | None = None,
     ):
         self.labels = dict(labels or {})
@@ -98,11 +99,20 @@ class Plan:
             node = node.args[0]
         return node
 
-    def _units(self, cluster: bool) -> list[Unit]:
+    def _units(self, cluster: bool | int) -> list[Unit]:
         groups: list[list[Node]] = []
+
+        def joins(node: Node) -> bool:
+            if node.op not in ELEMENTWISE or not cluster or cluster is True:
+                return node.op in ELEMENTWISE and bool(cluster)
+            alike = all(arg.size == 1 or arg.shape == node.shape for arg in node.args)
+            return node.ndim == 1 and node.nbytes >= cluster and alike
+
         for node in self.steps:
             last = groups[-1][-1] if groups else node
-            if cluster and groups and {node.op, last.op} <= ELEMENTWISE and node.shape == last.shape:
+            alike = groups and joins(node) and joins(last) and node.shape == last.shape
+            # a view of what the cluster itself computes would be read where others have yet to write
+            if alike and not any(arg in self.views and self.root(arg) in set(groups[-1]) for arg in node.args):
                 groups[-1].append(node)
             else:
                 groups.append([node])

@@ -1,0 +1,284 @@
+"""A plan as a program for CuPy: clusters and reductions are kernels of our own, products go to cuBLAS.
+
+Everything runs on the caller's current stream, into buffers that are allocated once, and nothing waits for the
+device. What is computed by which kernel is found without CuPy (`steps`, `source`), which only `Program` imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from xpnn.compile.cuda import OPTIONS, Cluster, Reduction, cluster_source, reduction_source
+from xpnn.compile.memory import Home, part
+from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
+from xpnn.compile.plan import Plan, Unit
+from xpnn.compile.simplify import apply, constant
+from xpnn.compile.trace import Node, Untraceable
+
+Array = Any
+Arrays = dict[Node, Array]
+
+OWN, BOUND, CALL = range(3)
+"""How long an array stays where it is: as long as the program, as long as what was bound, or for one call."""
+
+
+class Step(NamedTuple):
+    """What is launched at once."""
+
+    node: Node  # the last that it computes
+    kernel: Cluster | Reduction | None
+    reads: tuple[Node, ...]
+    writes: tuple[Node, ...]
+
+
+def steps(plan: Plan) -> list[Step]:
+    """The kernels and calls of a plan in their order.
+
+    >>> from xpnn.compile.trace import Graph
+    >>> graph = Graph()
+    >>> x, w = graph.input("x", (8, 3), "float32"), graph.input("w", (3, 2), "float32")
+    >>> plan = Plan({"y": graph.xp.tanh(x @ w) * 2.0}, {"y": "fresh"}, products=False, cluster=True)
+    >>> [step.node.op if step.kernel is None else step.kernel.name for step in steps(plan)]
+    ['matmul', 'xpnn_tanh_multiply_679fc85b']
+    """
+    return [_step(unit) for unit in plan.units]
+
+
+def _step(unit: Unit) -> Step:
+    node = unit.nodes[-1]
+    if node.op in ELEMENTWISE:
+        cluster = cluster_source(unit)
+        return Step(node, cluster, cluster.reads, cluster.writes)
+    return Step(node, reduction_source(node) if node.op in REDUCTIONS else None, node.args, unit.writes)
+
+
+def source(plan: Plan) -> str:
+    """The kernels of a plan, and what is called in which order, for people to read."""
+    names = {node: name for name, node in plan.inputs.items()}
+    names |= {node: f"c{i}" for i, node in enumerate(plan.constants)}
+    names |= {node: f"v{i}" for i, node in enumerate(plan.order)}
+    made = steps(plan)
+    first = {step.writes[0]: step for step in made}  # where in the order it is shown
+    lines = []
+    for node in plan.order:
+        if node in plan.views:
+            lines.append(f"{names[node]} = {node.op}({names[node.args[0]]})  # {node.shape}, no copy")
+        elif node in first:
+            step = first[node]
+            results, args = (", ".join(names[one] for one in nodes) for nodes in (step.writes, step.reads))
+            called = node.op if step.kernel is None else step.kernel.name
+            lines.append(f"{results} = {called}({args})  # {node.shape} {node.dtype}")
+    kernels = dict.fromkeys(str(step.kernel) for step in made if step.kernel is not None)
+    return "\n\n".join([*kernels, "\n".join(lines)]) + "\n"
+
+
+class Program:
+    """What `plan` computes, for CuPy arrays on the device that was current when it was made.
+
+    Parameters
+    ----------
+    plan : one made with `cluster=True` and `products=False`.
+    bound : names of the inputs that `bind` is given; the others are the arguments of `run`, in the plan's order of
+        `arguments`.
+    """
+
+    def __init__(self, plan: Plan, bound: Sequence[str]):
+        self._cupy = cupy = import_module("cupy")
+        self._xp = import_module("array_api_compat.cupy")
+        self.plan = plan
+        self.bound = [name for name in plan.inputs if name in bound]
+        self.arguments = [name for name in plan.inputs if name not in bound]
+        self.source = source(plan)
+        made = steps(plan)
+        self.kernels = {step.kernel.name: str(step.kernel) for step in made if step.kernel is not None}
+        self._levels: dict[Node, int] = {}
+        touched = [node for step in made for node in (*step.reads, *step.writes)]
+        touched += [*plan.outputs.values(), *(node for node, _ in plan.copies)]
+        self._touched = {
+            level: [node for node in dict.fromkeys(touched) if self._level(node) == level] for level in range(3)
+        }
+        self._blocks = [cupy.cuda.alloc(size) for size in plan.blocks]
+        self._own: Arrays = {}
+        for node in self._touched[OWN]:
+            self._resolve(node, self._own)
+        self._calls = [self._call(step) for step in made]
+        kept = [node for name, node in plan.outputs.items() if plan.places[name] == "kept"]
+        self._kept = {node: self._own[node] if node in self._own else self._empty(node) for node in kept}
+        self.kept = {name: self._kept[node] for name, node in plan.outputs.items() if plan.places[name] == "kept"}
+        self._stream, self._done = cupy.cuda.get_current_stream(), cupy.cuda.Event(disable_timing=True)
+        self._done.record(self._stream)
+
+    def bind(self, *arrays: Array) -> Callable[..., Any]:
+        """The program with the inputs that stand for many calls: `run`, which takes the others."""
+        inputs = self.plan.inputs
+        standing = self._own | {inputs[name]: array for name, array in zip(self.bound, arrays, strict=True)}
+        for node in self._touched[BOUND]:
+            self._resolve(node, standing)
+
+        def run(*arguments: Array) -> tuple[Array, ...] | None:
+            stream = self._cupy.cuda.get_current_stream()
+            if stream != self._stream:  # the buffers may still be in use on the other
+                stream.wait_event(self._done)
+                self._stream = stream
+            now = standing | {inputs[name]: array for name, array in zip(self.arguments, arguments, strict=True)}
+            for node in self._touched[CALL]:
+                self._resolve(node, now)
+            for call in self._calls:
+                call(now)
+            found = self._finish(now)
+            self._done.record(stream)
+            return found
+
+        return run
+
+    # memory
+
+    def _level(self, node: Node) -> int:
+        """How long the node's array stays where it is."""
+        if node not in self._levels:
+            plan, home = self.plan, self.plan.home.get(node, Home(""))
+            if node.op == "input":
+                level = BOUND if node.options["name"] in self.bound else CALL
+            elif node in plan.views:
+                level = self._level(node.args[0])
+            elif home.kind == "part":
+                level = self._level(home.where[0])
+            elif home.kind == "input":
+                level = self._level(plan.inputs[home.where])
+            else:
+                level = CALL if home.kind == "fresh" else OWN
+            self._levels[node] = level
+        return self._levels[node]
+
+    def _resolve(self, node: Node, now: Arrays) -> Array:
+        """The node's array, which is put into `now`."""
+        if node not in now:
+            home = self.plan.home.get(node, Home(""))
+            if node.op == "constant":
+                now[node] = self._cupy.asarray(constant(node))
+            elif node in self.plan.views:
+                now[node] = self._view(node, self._resolve(node.args[0], now))
+            elif home.kind == "block":
+                now[node] = self._cupy.ndarray(node.shape, node.dtype, self._blocks[home.where])
+            elif home.kind == "input":
+                now[node] = now[self.plan.inputs[home.where]]
+            elif home.kind == "part":
+                concat, axis, start, stop = home.where
+                now[node] = _reshaped(part(self._resolve(concat, now), axis, start, stop), node)
+            else:
+                now[node] = self._empty(node)
+        return now[node]
+
+    def _empty(self, node: Node) -> Array:
+        return self._cupy.empty(node.shape, node.dtype)
+
+    def _view(self, node: Node, base: Array) -> Array:
+        if node.op == "reshape" and self.plan.root(node).op not in ("input", "constant"):
+            return _reshaped(base, node)  # what is written later must not be copied now
+        return apply(node, [base], self._xp)
+
+    # operations
+
+    def _call(self, step: Step) -> Callable[[Arrays], Any]:
+        """What computes a step, given where all arrays are."""
+        cupy, node, args, kernel = self._cupy, step.node, step.node.args, step.kernel
+        if isinstance(kernel, Cluster):
+            parts = kernel.in_params, kernel.out_params, kernel.operation, kernel.name
+            function = cupy.ElementwiseKernel(*parts, preamble=kernel.preamble, no_return=True, options=OPTIONS)
+            both = (*step.reads, *step.writes)
+            return lambda now: function(*[now[one] for one in both])
+        if isinstance(kernel, Reduction):
+            return self._reduction(kernel)
+        if node.op == "matmul":
+            first, second = args
+            flat = all(one.ndim == 2 for one in args) and self._in_a_row(node)
+            product = cupy.dot if flat else cupy.matmul
+            return lambda now: product(now[first], now[second], out=now[node])
+        if node.op == "take":
+            values, indices = args
+            return lambda now: cupy.take(now[values], now[indices], node.options["axis"], now[node])
+        if node.op == "concat":
+            return self._concat(node)
+        return lambda now: cupy.copyto(now[node], apply(node, [now[arg] for arg in args], self._xp))
+
+    def _reduction(self, kernel: Reduction) -> Callable[[Arrays], Any]:
+        cupy, node, x = self._cupy, kernel.node, kernel.node.args[0]
+        function = cupy.ReductionKernel(
+            kernel.in_params,
+            kernel.out_params,
+            kernel.map_expr,
+            kernel.reduce_expr,
+            kernel.post_map_expr,
+            kernel.identity,
+            kernel.name,
+            kernel.reduce_type,
+        )
+        options = {"axis": node.options["axis"], "keepdims": node.options["keepdims"]}
+
+        def reduce(now: Arrays) -> None:
+            array = now[x]
+            if node.ndim > 1 and array.flags.f_contiguous:
+                array = cupy.ascontiguousarray(array)  # CuPy would change the strides of `out` to Fortran's
+            function(array, out=now[node], **options)
+
+        return reduce
+
+    def _in_a_row(self, node: Node) -> bool:
+        """Whether the node's array is known to be C-contiguous."""
+        home = self.plan.home[node]
+        if home.kind == "part":
+            concat, axis, *_ = home.where
+            return axis == 0 and self._in_a_row(concat)
+        return home.kind != "input"
+
+    def _concat(self, node: Node) -> Callable[[Arrays], None]:
+        start, axis, missing = 0, node.options["axis"], list[tuple[Node, int, int]]()
+        for arg in node.args:
+            stop = start + arg.shape[axis]
+            home = self.plan.home.get(self.plan.root(arg), Home(""))
+            if home.kind != "part" or home.where[0] is not node or home.where[2] != start:  # not computed there
+                missing.append((arg, start, stop))
+            start = stop
+
+        def concat(now: Arrays) -> None:
+            for arg, start, stop in missing:
+                self._cupy.copyto(part(now[node], axis, start, stop), now[arg])
+
+        return concat
+
+    # the end
+
+    def _finish(self, now: Arrays) -> tuple[Array, ...] | None:
+        """Results put where they are wanted, and those that are the caller's to keep."""
+        plan, copyto = self.plan, self._cupy.copyto
+        for node, buffer in self._kept.items():
+            if buffer is not now[node]:
+                copyto(buffer, now[node])
+        given, handed = list[Array](), set[Node]()
+        for name, node in plan.outputs.items():
+            if plan.places[name] == "fresh":
+                root = plan.root(node)
+                lone = plan.home.get(root, Home("")).kind == "fresh" and root not in handed
+                given.append(now[node] if lone else now[node].copy())
+                handed.add(root)
+        staged = [now[node].copy() if self._overwritten(node) else now[node] for node, _ in plan.copies]
+        for (_, target), array in zip(plan.copies, staged, strict=True):
+            copyto(now[plan.inputs[target]], array)
+        return tuple(given) or None
+
+    def _overwritten(self, node: Node) -> bool:
+        """Whether the node lies in an input, where another result may be put."""
+        root = self.plan.root(node)
+        return root.op == "input" or self.plan.home.get(root, Home("")).kind == "input"
+
+
+def _reshaped(array: Array, node: Node) -> Array:
+    """The array in the node's shape, in the same memory."""
+    view = array.view()
+    try:
+        view.shape = node.shape
+    except (AttributeError, ValueError) as error:
+        raise Untraceable(f"a reshape to {node.shape} of what does not lie in a row") from error
+    return view
