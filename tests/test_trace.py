@@ -296,9 +296,8 @@ def test_every_layer(layer, training, members):
     same_bits(tracing, found, expected)
 
 
-FALLBACK = pytest.mark.xfail(reason="xpnn.special.erf takes its fallback in a trace, not xp.erf", strict=False)
 ACTS = [*map(xpnn.activations.get, ACTIVATIONS), *(act for act, *_ in TUNED_ACTIVATIONS)]
-ACTS = [pytest.param(act, id=str(act), marks=FALLBACK if act == xpnn.activations.gelu else ()) for act in ACTS]
+ACTS = [pytest.param(act, id=str(act)) for act in ACTS]
 
 
 @pytest.mark.parametrize("members", [None, 3])

@@ -61,7 +61,8 @@ class Program:
         for name, node in plan.inputs.items():
             self._take(node, self._unique(_identifier(name)), BOUND if name in self.bound else CALL)
         for unit in plan.units:
-            self._cluster(unit) if len(unit.nodes) > 1 else self._operation(unit.nodes[0])
+            first, *more = unit.nodes
+            self._cluster(unit) if more else self._operation(first)
         self._finish()
         self.source = self._text()
         scope = dict(self._static)

@@ -130,7 +130,7 @@ def _as_product(node: Node) -> Node | None:
         return None
     x, axes, graph = node.args[0], node.options["axis"], node.graph
     rows, columns = (axis in axes for axis in (x.ndim - 2, x.ndim - 1))
-    if x.ndim < 2 or x.dtype.kind != "f" or len(axes) != rows + columns or max(x.shape[-2:]) > SUMMED:
+    if x.ndim < 2 or not x.size or x.dtype.kind != "f" or len(axes) != rows + columns or max(x.shape[-2:]) > SUMMED:
         return None
     share = node.size / x.size if node.op == "mean" else 1.0
     if rows and x.shape[-2] > 1:

@@ -96,7 +96,7 @@ class Traced:
         return self._arguments[of]
 
 
-def _emitter(backend: Backend) -> tuple[Any, dict[str, int]]:
+def _emitter(backend: Backend) -> tuple[Any, dict[str, Any]]:
     """What writes programs for a backend, and how it wants them planned."""
     if backend.name == "cupy":
         from xpnn.compile.cupy import Program
