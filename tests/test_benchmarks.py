@@ -226,6 +226,7 @@ def test_one_thread_and_two_by_the_command(tmp_path):
     assert printed.returncode == 0, printed.stderr
     assert "| microseconds a step | limit | xpnn | xpnn one thread |" in printed.stdout
     assert "| reached? (bar, goal) | one thread / ours |" in printed.stdout
+    assert "Left out: tutorial script (it trains its own network on its own data)." in printed.stdout
     assert "of 1 bars reached, 0 of them with the goal." in printed.stdout
     assert "| installed | MiB of its own |" in printed.stdout
     assert 0.1 < results["installed_mebibytes"]["xpnn"]["own"] < 1.0
@@ -265,6 +266,7 @@ def test_threads_are_told():
     assert variables["OMP_NUM_THREADS"] == variables["OPENBLAS_NUM_THREADS"] == variables["NPROC"] == "1"
     assert "multi_thread_eigen=false" in variables["XLA_FLAGS"]
     assert "multi_thread_eigen" not in environment(2)["XLA_FLAGS"]
+    assert all(flag.startswith("--") for flag in variables["XLA_FLAGS"].split())  # a file's name is what else XLA takes
 
 
 def test_the_results_of_steps_that_are_kept():

@@ -58,7 +58,8 @@ def test_what_is_read_and_what_is_in_memory(memmap):
 def test_rows_that_fit_into_one_pool_are_trained_bit_for_bit_as_an_array(backend, memmap, kind):
     make = memmap if kind == "memmap" else Lazy
     layers = mlp([3, 1]) if backend.name == "jax" else STOCHASTIC
-    options = FIT | {"epochs": 3, "sample_weight": WEIGHT, "compile": backend.name != "jax"}  # XLA fuses what it gathers
+    options = FIT | {"epochs": 3, "sample_weight": WEIGHT}
+    options["compile"] = backend.name != "jax"  # XLA fuses what it gathers
     array, read = network(backend, layers), network(backend, layers)
     array.fit(X, Y, **options)
     read.fit(make(X), Y, **options)

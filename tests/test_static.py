@@ -48,7 +48,7 @@ HOST |= {"plotting", "testing", "__main__"} | family("sklearn") | family("compil
 
 # Arrows go one way: a module imports only from the rows above its own (and its own).
 ORDER = [
-    {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history"},
+    {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history", "threads"},
     family("layers") | family("callbacks"),
     family("activations") | {"schedules"},
     family("losses") | family("optimizers") | {"architecture"},
@@ -86,7 +86,8 @@ def imports(name, *, lazily=True):
 
 def package_imports(name, **options):
     found = {module.removeprefix("xpnn.") for module in imports(name, **options) if module.startswith("xpnn.")}
-    return {module + ".__init__" if module in (*FOLDERS, "compile", "sklearn") else module for module in found} - {"__version__"}
+    folders = (*FOLDERS, "compile", "sklearn")
+    return {module + ".__init__" if module in folders else module for module in found} - {"__version__"}
 
 
 def test_every_module_has_its_place():

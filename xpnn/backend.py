@@ -21,6 +21,9 @@ from xpnn.availability import INSTALL, BackendUnavailable, device_label, load, r
 Array = Any
 
 
+_OWN = {("numpy", name): np.dtype(name) for name in ("float32", "float64")}
+
+
 @dataclass(frozen=True)
 class Backend:
     """An array namespace, a device of it, and the floating-point type of a network's numbers.
@@ -86,6 +89,8 @@ class Backend:
         ------
         TypeError for anything that is not numbers, naming the argument.
         """
+        if type(values) is np.ndarray and values.dtype is _OWN.get((self.name, self.dtype)) and isinstance(dtype, str):
+            return values  # what comes most often, first
         cast, dtype = isinstance(dtype, str), self.float if isinstance(dtype, str) else dtype
         if self.owns(values) and self.name != "numpy":
             if self.xp.isdtype(values.dtype, "complex floating"):

@@ -95,7 +95,10 @@ class Network(State):
         runs the layers as they are written.
         """
         x = sources.features(x, self.shapes, self.backend)
-        y = sources.output(self._forward(self.layer, compile), x, self.shapes, batch_size, backend=self.backend)
+        if batch_size is None and self.backend.owns(x):
+            y = self._outputs(self.layer, self.progress.shown, x, compile)
+        else:
+            y = sources.output(self._forward(self.layer, compile), x, self.shapes, batch_size, backend=self.backend)
         return self.backend.copy(y) if y is x else y
 
     def _forward(self, layer: Any, compile: bool) -> Callable[[Array], Array]:
@@ -212,6 +215,7 @@ class Network(State):
         data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
         numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
+        self._outputs.release()
         carry, value = steps.step(now.carry, data, numbers, compile)
         self.progress = now._replace(carry=carry, step=now.step + 1)
         return value
@@ -293,6 +297,7 @@ class Network(State):
         steps, numbers = self._prepare(loss, optimizer)
         held = (validation_data, validation_split)
         asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile)
+        self._outputs.release()
         ready = plan(self, x, y, steps, numbers, asked, watchers(callbacks, verbose))
         return fit_epochs(self, ready, epochs)
 

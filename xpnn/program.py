@@ -128,7 +128,8 @@ class Progress(NamedTuple):
                 first=self.step,
                 learning_rate=self.learning_rate if self.carry.memory is None else None,
             )
-        return self._replace(loss=loss, optimizer=optimizer)
+        same = loss is self.loss and optimizer is self.optimizer
+        return self if same else self._replace(loss=loss, optimizer=optimizer)
 
     @property
     def shown(self) -> Carry:
@@ -212,6 +213,11 @@ class Numbers:
         for _, layer in walk(program.layer):
             moving = moving or layer.random or any(callable(getattr(layer, name)) for name in layer.tunable)
         self._still = None if moving else rows
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether every step has the same numbers, unless a learning rate is given beside them."""
+        return self._still is not None
 
     def epoch(self, number: int, steps: range, first: int, learning_rate: Any = None) -> list[StepNumbers]:
         """The numbers for `steps`, counted over the network's life; the optimizer's schedules count from `first`.

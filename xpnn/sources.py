@@ -234,7 +234,7 @@ class Stream:
 
 def features(x: Any, shapes: Shapes, backend: Backend) -> Array | Column:
     """`x` on the device, as `inputs.features` gives it, or what reads it by slices."""
-    if is_read(x, backend):
+    if type(x) is not np.ndarray and is_read(x, backend):
         return column_of_features(x, shapes, backend)
     return inputs.features(x, shapes, backend, lead=True)
 

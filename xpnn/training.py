@@ -5,6 +5,7 @@ Losses stay on the device and are read once an epoch, in one of more than `PIECE
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -26,10 +27,13 @@ from xpnn.inputs import Data
 from xpnn.metrics import better_end, check, choose, name_of
 from xpnn.program import Carry, Numbers, Progress, StepNumbers, leaves
 from xpnn.sources import Rows, Stream
+from xpnn.threads import PAYS, largest_product, one_thread
 
 PIECE, AHEAD = 1024, 32
 """For how many steps numbers are made at once, and losses stay on the device; and numbers where an epoch's end is not
 known."""
+TOGETHER = 32
+"""How many epochs of one step run under one safety copy where nobody looks in between."""
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -155,13 +159,17 @@ def run_epoch(
             shares.append(_read(weights, backend))
             values, weights = [], []
     carry = run.carry
-    updated = [*(carry[:2] if steps.program.state.size else carry[:1]), *leaves(carry.memory)]
-    last, finite = _read_all(values, updated, backend)
+    last, finite = _read_all(values, _updated(steps, carry), backend)
     if len(last) == 1 and not losses:
         return Epoch(carry, last[0], finite, 1)
     losses = np.concatenate([*losses, last] if len(last) else losses)
     shares += [_read(weights, backend)] if weights else []
     return Epoch(carry, mean(losses, np.concatenate(shares)), finite, len(losses))
+
+
+def _updated(steps: Steps, carry: Carry) -> list[Any]:
+    """The arrays that a step changes."""
+    return [*(carry[:2] if steps.program.state.size else carry[:1]), *leaves(carry.memory)]
 
 
 def _read_all(values: Sequence[Any], updated: Sequence[Any], backend: Backend) -> tuple[np.ndarray, bool]:
@@ -171,10 +179,15 @@ def _read_all(values: Sequence[Any], updated: Sequence[Any], backend: Backend) -
     xp = backend.xp
     if backend.name == "numpy":
         last = _read(values, backend)
-        return last, all(np.logical_and.reduce(np.isfinite(array), axis=None) for array in (last, *updated))
+        return last, _is_finite(last) and all(map(_is_finite, updated))
     sums = [xp.sum(array * (1.0 / array.shape[-1]), axis=-1) for array in updated]
     host = backend.to_host(xp.stack([*values, *sums]))
     return host[: -len(sums)].astype(np.float64), bool(np.isfinite(host).all())
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite: so they are where their sum is, which is the faster question."""
+    return math.isfinite(np.add.reduce(array, None)) or bool(np.isfinite(array).all())
 
 
 def _read(found: Sequence[Any], backend: Backend) -> np.ndarray:
@@ -222,14 +235,18 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
             watcher.on_fit_begin(net, epochs)
             begun.append(watcher)
         shown = history
-        for _ in range(epochs):
-            reason = _fit_epoch(net, plan, history)
-            kept, finished = net.progress, finished + 1
-            if reason is not None:
-                history.stop_reason = reason
-                break
-        else:
-            history.stop_reason = "finished"
+        with one_thread(_small(plan)):
+            together = _unwatched(plan) and kept.learning_rate is None
+            while finished < epochs and history.stop_reason is None:
+                error = None
+                if together:
+                    together, error = _fit_together(net, plan, history, min(TOGETHER, epochs - finished))
+                if not together:
+                    history.stop_reason = _fit_epoch(net, plan, history)
+                kept, finished = net.progress, len(history.epoch)
+                if error is not None:
+                    raise error
+            history.stop_reason = history.stop_reason or "finished"
     finally:
         net.progress, net.history = kept, shown
         history.truncate(finished)
@@ -239,8 +256,45 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
     return history
 
 
+def _small(plan: Plan) -> bool:
+    """Whether the products of a step on NumPy are too small to be shared by threads."""
+    shapes = [entry.shape for entry in plan.steps.program.learned.entries]
+    rows = getattr(plan.batches, "batch_size", None)
+    return plan.batches.backend.name == "numpy" and rows is not None and largest_product(rows, shapes) < PAYS
+
+
 def _started(net: Any, plan: Plan) -> Progress:
     return net.progress.started(plan.steps.program.loss, plan.steps.program.optimizer, xp=plan.batches.backend.xp)
+
+
+def _unwatched(plan: Plan) -> bool:
+    """Whether epochs are single compiled steps with the same numbers, and nobody looks in between."""
+    asked = plan.watchers or len(plan.better) > 1  # metrics and validation have names there
+    alone = plan.batches.steps == 1 and plan.numbers.stands_still and isinstance(plan.batches, Batches)
+    return alone and not asked and plan.compile and plan.steps.compiled == "traced"
+
+
+def _fit_together(net: Any, plan: Plan, history: History, epochs: int) -> tuple[bool, BaseException | None]:
+    """Some epochs under one safety copy and one check; False, and nothing changed, where a number is not finite.
+
+    Where they are broken off those that were finished are trained again, which gives the same numbers; what broke in
+    is the second that is given.
+    """
+    now, values, row = _started(net, plan), [], plan.numbers.epoch(0, range(1), 0)[0]
+    run = plan.steps.epoch(now.carry, plan.batches.data, False)  # type: ignore[union-attr]
+    try:
+        while len(values) < epochs:
+            values.append(run(None, row)[0])
+        losses, finite = _read_all(values, _updated(plan.steps, run.carry), plan.batches.backend)
+    except BaseException as error:
+        for _ in values:
+            _fit_epoch(net, plan, history)
+        return True, error
+    if finite:
+        net.progress = now._replace(carry=run.carry, epoch=now.epoch + epochs, step=now.step + epochs)
+        for i, loss in enumerate(losses):
+            history.append(now.epoch + i, {"loss": float(loss) if now.carry.params.ndim == 1 else loss})
+    return finite, None
 
 
 def _fit_epoch(net: Any, plan: Plan, history: History) -> str | None:

@@ -99,6 +99,12 @@ def measure(workers: Sequence[Worker], chosen: argparse.Namespace, results: dict
                     continue
                 times.setdefault(worker.name, []).append(found["microseconds"])
                 busy.setdefault(worker.name, []).append(found["busy"])
+    for worker in workers:
+        reasons = [
+            reason for found in results["no_such"].values() for name, reason in found.items() if name == worker.name
+        ]
+        if reasons and not any(worker.name in times for times in results["microseconds"].values()):
+            results["left_out"][worker.name] = reasons[0]
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ views of arrays that stand for many calls once and gives `run`, which takes what
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import keyword
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from xpnn.compile.memory import Home, empty
 from xpnn.compile.namespace import ELEMENTWISE
 from xpnn.compile.plan import Plan, Unit
 from xpnn.compile.simplify import apply, constant, uniform
+from xpnn.compile.text import VIEW_TEXTS, constant_name, identifier, suffix
 from xpnn.compile.trace import Node
 
 _UFUNCS = {"abs": "absolute", "round": "rint"}
@@ -29,8 +30,12 @@ _REDUCE = {
     "all": "logical_and",
 }
 _FUNCTIONS = ("copyto", "empty", "ndarray", "broadcast_to")
+_RESERVED = {*keyword.kwlist, "erf", "run", "bind", "i", "zip", "range"}
+"""What else than functions of NumPy a program has names for."""
 PIECE = 1 << 18
 """Bytes of each piece of a vector that a cluster computes at once."""
+FILLED = 1 << 18
+"""Up to so many bytes a number is written out as an array where that is faster."""
 LABELLED = ("carry.params", "params")
 """The inputs whose parts have labels: the flat vector of parameters."""
 STATIC, BOUND, CALL = range(3)
@@ -59,7 +64,7 @@ class Program:
         self._derived: dict[tuple[str, str], str] = {}
         self._arrays: dict[Any, str] = {}  # the names of blocks as arrays of a shape
         for name, node in plan.inputs.items():
-            self._take(node, self._unique(_identifier(name)), BOUND if name in self.bound else CALL)
+            self._take(node, self._unique(identifier(name)), BOUND if name in self.bound else CALL)
         for unit in plan.units:
             first, *more = unit.nodes
             self._cluster(unit) if more else self._operation(first)
@@ -81,6 +86,7 @@ class Program:
 
     def _unique(self, name: str) -> str:
         """The name, or one like it that is not taken."""
+        name = re.sub(r"\W", "_", name)
         found, count = name, 2
         while found in self._level or found in self._static:
             found, count = f"{name}_{count}", count + 1
@@ -125,12 +131,12 @@ class Program:
     def _constant(self, node: Node, shape: Any) -> str:
         key = (str(id(node)), str(shape))
         if key not in self._derived:
-            self._derived[key] = self._static_name(constant(node, shape), _constant_name(node, shape))
+            self._derived[key] = self._static_name(constant(node, shape), constant_name(node, shape))
         return self._derived[key]
 
     def _derive(self, name: str, expression: str, like: str = "") -> str:
         """The name, `like` this, of what is made of `name` once, as early as that can be: "{}.T" of a weight, say."""
-        key, like = (name, expression), like or name + _suffix(expression)
+        key, like = (name, expression), like or name + suffix(expression)
         if key in self._derived:
             return self._derived[key]
         made, level = expression.format(name), self._level[name]
@@ -172,7 +178,7 @@ class Program:
         if self._lies_in_carry(root):
             self._names[node] = self._window(node, root, self.plan.form(node))
         else:
-            self._names[node] = self._derive(self._name(node.args[0], whole=True), _VIEWS[node.op](node))
+            self._names[node] = self._derive(self._name(node.args[0], whole=True), VIEW_TEXTS[node.op](node))
 
     def _lies_in_carry(self, root: Node) -> bool:
         """Whether a node is a bound input that is written, which lies in a row: it is a copy of our own."""
@@ -198,9 +204,10 @@ class Program:
         elif op == "astype":
             self._write(f"copyto({out}, {self._name(node.args[0])}, 'unsafe')", node)
         elif op in ELEMENTWISE:
-            args = [self._name(arg) for arg in node.args]
+            extreme = op in ("maximum", "minimum")
+            args = [self._filled(arg, node) if extreme else self._name(arg) for arg in node.args]
             function = self._function(_UFUNCS.get(op, op))
-            keyword = "out=" if op in ("maximum", "minimum") else ""  # the third by position is deprecated there
+            keyword = "out=" if extreme else ""  # the third by position is deprecated there
             self._write(f"{function}({', '.join(args)}, {keyword}{out})", node)
         elif op in _REDUCE:
             self._reduction(node, out)
@@ -210,6 +217,17 @@ class Program:
         else:
             function = self._static_name(_caller(node), node.op)
             self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
+
+    def _filled(self, arg: Node, node: Node) -> str:
+        """A number as an array of the result's shape: for the extremes NumPy then takes half the time."""
+        if not uniform(arg) or arg.ndim or node.nbytes > FILLED:
+            return self._name(arg)
+        key = (f"filled {arg.options['value']!r}", f"{node.shape} {node.dtype} {node in self.plan.turned}")
+        if key not in self._derived:
+            array = empty(node, node in self.plan.turned)
+            array[...] = arg.options["value"]
+            self._derived[key] = self._static_name(array, f"{self._name(arg)}_{'x'.join(map(str, node.shape))}")
+        return self._derived[key]
 
     def _cluster(self, unit: Unit) -> None:
         """Operations on long vectors, piece by piece: what one gives is in the cache when the next reads it."""
@@ -338,14 +356,6 @@ def _temporaries(unit: Unit) -> dict[Node, int]:
     return found
 
 
-def _constant_name(node: Node, shape: Any) -> str:
-    """ "c0_5" of the number 0.5, "c1_1x128" of a row of 128 ones."""
-    if not uniform(node):
-        return "table"
-    number = "".join(c if c.isalnum() else "_" for c in f"{node.options['value']:g}")
-    return f"c{number}" if shape == () else f"c{number}_{'x'.join(map(str, node.shape))}"
-
-
 def _shaped(block: np.ndarray, node: Node, home: Home) -> np.ndarray:
     if home.turned:
         return block.reshape(*node.shape[:-2], node.shape[-1], node.shape[-2]).swapaxes(-1, -2)
@@ -358,35 +368,3 @@ def _caller(node: Node) -> Callable[..., Any]:
 
 def _indent(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" for line in lines]
-
-
-def _suffix(expression: str) -> str:
-    method = re.match(r"\{\}\.(\w+)", expression)
-    return {"dot": "_dot", "take": "_take", "swapaxes": "_T", "transpose": "_T"}.get(
-        method[1] if method else "", "_view"
-    )
-
-
-def _identifier(name: str) -> str:
-    """The end of an input's name: "rate" of "numbers.layers[2]['rate']", "keys_3" of "numbers.keys[3]"."""
-    words = re.findall(r"\w+", name)
-    return words[-1] if not words[-1].isdigit() else "_".join(words[-2:])
-
-
-def _index(node: Node) -> str:
-    texts = []
-    for key in node.options["key"]:
-        if isinstance(key, slice):
-            ends = ":".join("" if end is None else str(end) for end in (key.start, key.stop))
-            texts.append(ends if key.step is None else f"{ends}:{key.step}")
-        else:
-            texts.append("..." if key is Ellipsis else str(key))
-    return f"{{}}[{', '.join(texts)}]"
-
-
-_VIEWS: Mapping[str, Callable[[Node], str]] = {
-    "index": _index,
-    "reshape": lambda node: f"{{}}.reshape({node.shape})",
-    "permute_dims": lambda node: f"{{}}.transpose({node.options['axes']})",
-    "broadcast_to": lambda node: f"broadcast_to({{}}, {node.shape})",
-}

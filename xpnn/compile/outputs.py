@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnn.backend import Backend
-from xpnn.compile.steps import KEPT, how
+from xpnn.compile.steps import KEPT, how, labels_of
 from xpnn.compile.traced import Attempts, Traced
 from xpnn.layers import Sequential, walk
 from xpnn.program import Carry, tree_of
@@ -26,6 +26,11 @@ class Outputs:
         self.layouts, self.rank, self.backend = layouts, rank, backend
         self.compiled, self.attempts = how(backend) == "traced", Attempts("output")
         self.traced: dict[Any, Traced | None] = {}
+        self._bound: dict[Any, tuple[Array, Array, Any]] = {}
+
+    def release(self) -> None:
+        """Let go of the parameters of the last call."""
+        self._bound = {}
 
     def __call__(self, layer: Sequential, carry: Carry, x: Array, compile: bool = True) -> Array:
         """The output for `x`, in memory of its own or, where it is `x` itself, in that."""
@@ -42,19 +47,21 @@ class Outputs:
         return y
 
     def _at_once(self, layer: Sequential, carry: Carry, x: Array, worth: bool = False) -> Array:
-        traced = self._program(layer, carry, x, worth)
+        key, (params, state, _) = (len(layer.layers), x.shape), carry
+        traced = self.traced.get(key) or self._program(key, layer, carry, x, worth)
         if traced is None or not traced.lock.acquire(blocking=False):  # another thread is in it
-            y = self._forward(layer, carry.params, carry.state, x, xp=self.backend.xp)
+            y = self._forward(layer, params, state, x, xp=self.backend.xp)
             self.attempts.tell()
             return y
         try:
-            trees = {"params": carry.params, "state": carry.state, "x": x}
-            return traced.bind(**trees)(*traced.arguments(*trees)(*trees.values()))[0]
+            bound = self._bound.get(key)
+            if bound is None or bound[0] is not params or bound[1] is not state:
+                bound = self._bound[key] = params, state, traced.bind(params=params, state=state, x=None)
+            return bound[2](x)[0]
         finally:
             traced.lock.release()
 
-    def _program(self, layer: Sequential, carry: Carry, x: Array, worth: bool) -> Traced | None:
-        key = (len(layer.layers), x.shape)
+    def _program(self, key: Any, layer: Sequential, carry: Carry, x: Array, worth: bool) -> Traced | None:
         if key not in self.traced and not worth:
             if len(self.traced) < KEPT:
                 self.traced[key] = None  # seen once
@@ -65,7 +72,8 @@ class Outputs:
                 return {"y": self._forward(layer, params, state, x, xp=xp)}
 
             trees = {"params": carry.params, "state": carry.state, "x": x}
-            made = self.attempts.make(lambda: Traced(forward, trees, lambda name: "fresh", self.backend, exact=True))
+            place, bound, labels = (lambda name: "fresh"), ("params", "state"), labels_of(self.layouts[0])
+            made = self.attempts.make(lambda: Traced(forward, trees, place, self.backend, bound, True, labels))
             self.traced[key], self.compiled = made, made is not None
         return self.traced[key]
 

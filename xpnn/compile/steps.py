@@ -45,6 +45,7 @@ class Steps:
         self.compiled, self.attempts = how(backend), Attempts("training step")
         self.traced: dict[Any, Traced] = {}
         self._jitted: dict[bool, Callable[..., Any]] = {}
+        self._asked: tuple[Any, bool, dict[Any, Traced | None]] = (None, False, {})
 
     def epoch(self, carry: Carry, data: Data | None, weighed: bool, compile: bool = True) -> EagerEpoch:
         """What runs the steps of an epoch that begins with `carry`.
@@ -54,6 +55,12 @@ class Steps:
         """
         kind = {"traced": TracedEpoch, "jitted": JittedEpoch}.get(self.compiled if compile else "", EagerEpoch)
         return kind(self, carry, data, weighed)
+
+    def programs(self, data: Data | None, weighed: bool) -> dict[Any, Traced | None]:
+        """The programs for batches of the same data, by the shapes of the batch: those of the last call at once."""
+        if self._asked[0] is not data or self._asked[1] != weighed or data is None:
+            self._asked = data, weighed, {}
+        return self._asked[2]
 
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool = True) -> tuple[Carry, Array]:
         """One update, which leaves `carry` as it is."""
@@ -157,13 +164,16 @@ class TracedEpoch(EagerEpoch):
     """The same by programs that write into one copy of the carry, so that the epoch can be undone."""
 
     def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool):
-        super().__init__(steps, map_arrays(steps.backend.copy, carry), data, weighed)
+        copy, (params, state, memory) = steps.backend.copy, carry
+        own = Carry(copy(params), copy(state) if steps.program.state.size else state, map_arrays(copy, memory))
+        super().__init__(steps, own, data, weighed)
         self._bound: dict[Any, Bound | None] = {}
+        self._programs = steps.programs(data, weighed)
 
     def __call__(self, item: Any, numbers: StepNumbers) -> tuple[Any, Any]:
         key = None if item is None else item.shape if self.data is not None else _shapes(item)
         if key not in self._bound:
-            self._bound[key] = self._bind(item, numbers)
+            self._bound[key] = self._bind(key, item, numbers)
         bound = self._bound[key]
         if bound is not None:
             return bound(item, numbers)
@@ -171,11 +181,13 @@ class TracedEpoch(EagerEpoch):
         self.steps.attempts.tell()
         return done
 
-    def _bind(self, item: Any, numbers: StepNumbers) -> Bound | None:
+    def _bind(self, key: Any, item: Any, numbers: StepNumbers) -> Bound | None:
         rows, batch = (item, None) if self.data is not None else (None, item)
         trees = {"carry": self.carry, "data": self.data, "numbers": numbers, "rows": rows, "batch": batch}
-        shapes = None if rows is None else rows.shape, _shapes(self.data), _shapes(batch)
-        traced = self.steps.program_of(("epoch", self.weighed, *shapes), trees, self.weighed)
+        if key not in self._programs:
+            full = ("epoch", self.weighed, _shapes(self.data), key)
+            self._programs[key] = self.steps.program_of(full, trees, self.weighed)
+        traced = self._programs[key]
         return None if traced is None else Bound(traced, traced.bind(**trees), self._count(rows, batch))
 
 
@@ -183,8 +195,10 @@ class Bound:
     """A program bound to the arrays of an epoch, with what it needs to be handed in each step."""
 
     def __init__(self, traced: Traced, run: Callable[..., Any], count: int):
-        self.run, self.lock, self.count = run, traced.lock, count
-        self.value, self.share = (traced.program.kept.get(name) for name in ("value", "share"))
+        self.run, self.lock = run, traced.lock
+        self.value = _reader(traced.program.kept["value"])
+        share = traced.program.kept.get("share")
+        self.share = (lambda: count) if share is None else _reader(share)
         self.asked, self.given = traced.arguments("numbers"), traced.arguments("rows", "batch")
         self.numbers: Any = None
         self.args: tuple[Array, ...] = ()
@@ -194,12 +208,12 @@ class Bound:
             self.numbers, self.args = numbers, self.asked(numbers)
         with self.lock:
             self.run(*self.args, *self.given(item, item))
-            return _read(self.value), self.count if self.share is None else _read(self.share)
+            return self.value(), self.share()
 
 
-def _read(array: Array) -> Any:
-    """What the next step will not overwrite: on the host a number, where it is one."""
-    return array.item() if type(array).__module__ == "numpy" and not array.ndim else array + 0.0
+def _reader(array: Array) -> Callable[[], Any]:
+    """What gives the numbers of a buffer so that the next step will not overwrite them: on the host one as a float."""
+    return array.item if type(array).__module__ == "numpy" and not array.ndim else array.copy
 
 
 def _shapes(data: Data | None) -> tuple[Any, ...]:

@@ -1,0 +1,170 @@
+"""JAX: functions by hand over a list of (weight, bias), jitted a step at a time and a whole epoch at a time.
+
+Every step gathers its rows inside the jitted function, by an order drawn on the host. What a function replaces is
+donated to it. A scan covers an epoch; on W1, whose epochs are one step, it covers `EPOCHS` of them, whose losses are
+read together, which is faster than a loop that looks at each epoch could be.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.workloads import Workload
+
+EPOCHS = 100
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+def step(work: Workload, place: str) -> Run:
+    """One call a step."""
+    if work.optimizer is None:
+        raise CannotRun("a call of the jitted network stands under the scan, which has no other inference")
+    jax = _jax(work, place)
+    x, y = _data(work)
+    update = jax.jit(_update(work), donate_argnums=0)
+
+    def run(n: int) -> tuple[float, list[float]]:
+        state, rng, history = _state(work), np.random.default_rng(0), []
+        start = perf_counter()
+        for _ in range(n):
+            losses = []
+            for rows in _order(work, rng):
+                state, loss = update(state, x, y, rows)
+                losses.append(loss)
+            history.append(float(jax.numpy.stack(losses).mean() if len(losses) > 1 else losses[0]))
+        return perf_counter() - start, history
+
+    return run
+
+
+def scan(work: Workload, place: str) -> Run:
+    """One call an epoch, or `EPOCHS` where an epoch is one step; at inference one call of the network."""
+    jax = _jax(work, place)
+    x, y = _data(work)
+    if work.optimizer is None:
+        return _inference(work, x)
+    update = _update(work)
+
+    def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
+        length = EPOCHS if order is None else None
+        return jax.lax.scan(lambda state, rows: update(state, x, y, rows), state, order, length)
+
+    call = jax.jit(epoch, donate_argnums=0)
+
+    def run(n: int) -> tuple[float, list[float]]:
+        state, rng, history = _state(work), np.random.default_rng(0), []
+        calls = n if work.steps > 1 else -(-n // EPOCHS)
+        start = perf_counter()
+        for _ in range(calls):
+            state, losses = call(state, x, y, _order(work, rng) if work.steps > 1 else None)
+            losses = np.asarray(losses)
+            history += [float(losses.mean())] if work.steps > 1 else losses.tolist()
+        seconds = perf_counter() - start
+        return seconds * n / len(history), history[:n]
+
+    return run
+
+
+def _inference(work: Workload, x: Any) -> Run:
+    import jax
+
+    forward = jax.jit(lambda params, x: jax.nn.softmax(_logits(params, x)))
+    params = _state(work)[0]
+
+    def run(n: int) -> tuple[float, list[float]]:
+        start = perf_counter()
+        for _ in range(n):
+            out = forward(params, x).block_until_ready()
+        return perf_counter() - start, np.asarray(out[0]).tolist()
+
+    return run
+
+
+def _jax(work: Workload, place: str) -> Any:
+    """The library, told the device and whether it may hold float64."""
+    import jax
+
+    jax.config.update("jax_platforms", place)
+    jax.config.update("jax_enable_x64", work.dtype == "float64")
+    return jax
+
+
+def _data(work: Workload) -> tuple[Any, Any]:
+    import jax.numpy as jnp
+
+    x, y = work.data()
+    y = y.astype(np.int32) if work.output == "softmax" else y[:, None].astype(work.dtype)
+    return jnp.asarray(x), jnp.asarray(y)
+
+
+def _state(work: Workload) -> Any:
+    """(params, first moments, second moments, t); SGD has params alone."""
+    import jax
+    import jax.numpy as jnp
+
+    params = jax.tree.map(jnp.asarray, work.initial())
+    if work.optimizer != "adam":
+        return (params,)
+    return params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.int32(0)
+
+
+def _order(work: Workload, rng: np.random.Generator) -> Any:
+    """The rows of each step of an epoch, (steps, batch); None for a step that takes all as they are."""
+    if work.batch_size is None:
+        return [None]
+    return rng.permutation(work.rows).astype(np.int32).reshape(work.steps, work.batch)
+
+
+def _logits(params: Any, x: Any) -> Any:
+    import jax
+
+    for weight, bias in params[:-1]:
+        x = jax.nn.relu(x @ weight + bias)
+    return x @ params[-1][0] + params[-1][1]
+
+
+def _loss(kind: str) -> Any:
+    """(params, x, y) -> the mean loss."""
+    import jax
+    import jax.numpy as jnp
+
+    def mean_squared_error(logits: Any, y: Any) -> Any:
+        return (jax.nn.sigmoid(logits) - y) ** 2
+
+    def binary_cross_entropy(logits: Any, y: Any) -> Any:
+        return jax.nn.softplus(logits) - logits * y
+
+    def softmax_cross_entropy(logits: Any, y: Any) -> Any:
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
+
+    chosen = {one.__name__: one for one in (mean_squared_error, binary_cross_entropy, softmax_cross_entropy)}[kind]
+    return lambda params, x, y: jnp.mean(chosen(_logits(params, x), y))
+
+
+def _update(work: Workload) -> Any:
+    """(state, x, y, rows) -> (state, loss): the gather, the gradient and SGD or Adam."""
+    import jax
+    import jax.numpy as jnp
+
+    gradient = jax.value_and_grad(_loss(work.loss))
+    rate = work.learning_rate
+
+    def update(state: Any, x: Any, y: Any, rows: Any) -> Any:
+        if rows is not None:
+            x, y = x[rows], y[rows]
+        loss, grads = gradient(state[0], x, y)
+        if work.optimizer == "sgd":
+            return (jax.tree.map(lambda p, g: p - rate * g, state[0], grads),), loss
+        params, m, v, t = state
+        t = t + 1
+        m = jax.tree.map(lambda m, g: BETA1 * m + (1.0 - BETA1) * g, m, grads)
+        v = jax.tree.map(lambda v, g: BETA2 * v + (1.0 - BETA2) * g * g, v, grads)
+        first, second = 1.0 - BETA1**t, 1.0 - BETA2**t
+        params = jax.tree.map(lambda p, m, v: p - rate * (m / first) / (jnp.sqrt(v / second) + EPS), params, m, v)
+        return (params, m, v, t), loss
+
+    return update

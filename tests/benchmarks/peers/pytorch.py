@@ -1,0 +1,105 @@
+"""PyTorch: the loop of its tutorials, with the data as one tensor and the fused optimizer; eager, and by torch.compile.
+
+Compiled are the network and the loss as one function; its backward pass is compiled with it.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.workloads import Workload
+
+
+def eager(work: Workload, place: str) -> Run:
+    return _run(work, place, lambda function: function)
+
+
+def compiled(work: Workload, place: str) -> Run:
+    """Its run raises CannotRun where torch.compile fails, for want, say, of the C++ compiler that it needs."""
+    import torch
+
+    torch.compiler.reset()  # what it has seen of another workload would make it compile for any shape
+    inner = _run(work, place, partial(torch.compile, dynamic=False))
+
+    def run(n: int) -> tuple[float, list[float]]:
+        try:
+            return inner(n)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CannotRun(f"torch.compile: {type(error).__name__}: {reason}") from error
+
+    return run
+
+
+def _run(work: Workload, place: str, through: Any) -> Run:
+    import torch
+    from torch import nn
+
+    x, y = (torch.from_numpy(array).to(place) for array in work.data())
+    if work.output == "sigmoid":
+        y = y.to(x.dtype).unsqueeze(1)
+    net = _network(work).to(place)
+    wait = torch.cuda.synchronize if place.startswith("cuda") else lambda: None
+    if work.optimizer is None:
+        forward = through(nn.Sequential(net, nn.Softmax(dim=1)))
+
+        def predict(n: int) -> tuple[float, list[float]]:
+            with torch.inference_mode():
+                start = perf_counter()
+                for _ in range(n):
+                    out = forward(x)
+                wait()
+                return perf_counter() - start, out[0].tolist()
+
+        return predict
+    kinds = {"binary_cross_entropy": nn.BCEWithLogitsLoss, "softmax_cross_entropy": nn.CrossEntropyLoss}
+    criterion = kinds.get(work.loss, nn.MSELoss)()
+    loss_of = through(lambda inputs, target: criterion(net(inputs), target))
+    initial = copy.deepcopy(net.state_dict())
+
+    def batches() -> Any:
+        if work.batch_size is None:
+            return [(x, y)]
+        order = torch.randperm(work.rows, device=place).split(work.batch_size)
+        return ((x.index_select(0, rows), y.index_select(0, rows)) for rows in order)
+
+    def train(n: int) -> tuple[float, list[float]]:
+        torch.manual_seed(0)
+        net.load_state_dict(initial)
+        kind = torch.optim.SGD if work.optimizer == "sgd" else torch.optim.Adam
+        optimizer = kind(net.parameters(), lr=work.learning_rate, fused=True)
+        history = []
+        start = perf_counter()
+        for _ in range(n):
+            values = []
+            for inputs, target in batches():
+                optimizer.zero_grad()
+                loss = loss_of(inputs, target)
+                loss.backward()
+                optimizer.step()
+                values.append(loss.detach())
+            history.append(torch.stack(values).mean().item())
+        return perf_counter() - start, history
+
+    return train
+
+
+def _network(work: Workload) -> Any:
+    """Up to the logits; a sigmoid ends it where the loss is the squared error."""
+    import torch
+    from torch import nn
+
+    layers = [part for sizes in pairwise(work.widths) for part in (nn.Linear(*sizes), nn.ReLU())]
+    last = [nn.Sigmoid()] if work.loss == "mean_squared_error" else []
+    net = nn.Sequential(*layers[:-1], *last).to(getattr(torch, work.dtype))
+    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for layer, (weight, bias) in zip(linear, work.initial(), strict=True):
+            layer.weight.copy_(torch.from_numpy(weight.T))
+            layer.bias.copy_(torch.from_numpy(bias))
+    return net
