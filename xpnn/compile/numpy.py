@@ -6,7 +6,7 @@ views of arrays that stand for many calls once and gives `run`, which takes what
 
 from __future__ import annotations
 
-import keyword
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,8 +30,6 @@ _REDUCE = {
     "all": "logical_and",
 }
 _FUNCTIONS = ("copyto", "empty", "ndarray", "broadcast_to")
-_RESERVED = {*keyword.kwlist, "erf", "run", "bind", "i", "zip", "range"}
-"""What else than functions of NumPy a program has names for."""
 PIECE = 1 << 18
 """Bytes of each piece of a vector that a cluster computes at once."""
 FILLED = 1 << 18

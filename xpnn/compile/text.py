@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from xpnn.compile.simplify import uniform
 from xpnn.compile.trace import Node
 
+_RESERVED = {*keyword.kwlist, "erf", "run", "bind", "i", "zip", "range"}
+"""What else than functions of NumPy a program has names for."""
+
 
 def constant_name(node: Node, shape: Any) -> str:
-    """ "c0_5" of the number 0.5, "c1_1x128" of a row of 128 ones."""
+    """The name of a constant: "c0_5" of the number 0.5, "c1_1x128" of a row of 128 ones."""
     if not uniform(node):
         return "table"
     number = "".join(c if c.isalnum() else "_" for c in f"{node.options['value']:g}")
@@ -19,10 +25,10 @@ def constant_name(node: Node, shape: Any) -> str:
 
 
 def suffix(expression: str) -> str:
-    method = re.match(r"\{\}\.(\w+)", expression)
-    return {"dot": "_dot", "take": "_take", "swapaxes": "_T", "transpose": "_T"}.get(
-        method[1] if method else "", "_view"
-    )
+    """What the name of "{}.dot" ends in, and of other things made of an array."""
+    method = re.match(r"\{\}\.(\w*)", expression)
+    known = {"dot": "_dot", "take": "_take", "swapaxes": "_T", "transpose": "_T"}
+    return known.get(method[1], "_view") if method else "_view"
 
 
 def identifier(name: str) -> str:
