@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, cast
 
 PAYS = 4_000_000
-"""Floating-point operations of a product from which a second thread pays: 1.3 times as fast at 4.2 million, no faster at 1."""
+"""Operations of a product from which a second thread pays: 1.3 times as fast at 4.2 million, no faster at 1 million."""
 
 
 class _Pool:

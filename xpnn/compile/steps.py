@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from xpnn.backend import Backend
 from xpnn.compile.traced import Attempts, Traced
@@ -164,7 +167,8 @@ class TracedEpoch(EagerEpoch):
     """The same by programs that write into one copy of the carry, so that the epoch can be undone."""
 
     def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool):
-        copy, (params, state, memory) = steps.backend.copy, carry
+        (params, state, memory), host = carry, steps.backend.name == "numpy"
+        copy: Any = partial(np.array, order="C") if host else steps.backend.copy  # programs count on rows one by one
         own = Carry(copy(params), copy(state) if steps.program.state.size else state, map_arrays(copy, memory))
         super().__init__(steps, own, data, weighed)
         self._bound: dict[Any, Bound | None] = {}
