@@ -79,6 +79,7 @@ class Network(State):
         self.shapes = Shapes(sample, output, members, first, self.layer.categories)
         self.backend = resolve(backend, dtype)
         self._begin()
+        self._forget()
 
     def __repr__(self) -> str:
         return table(self)

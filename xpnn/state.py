@@ -19,7 +19,7 @@ from xpnn.history import History
 from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.parameters import Layout, merge
-from xpnn.program import Carry, Progress, initial
+from xpnn.program import Carry, Numbers, Progress, initial
 from xpnn.schedules import values
 
 
@@ -37,7 +37,6 @@ class State:
         """Initial parameters and layer state from the seeds, and no training state."""
         self.layouts, carry = initial(self.layer, self.seeds, self.members, self.backend)
         self.progress = Progress(carry)
-        self._forget()
         self.history = History()
 
     def _forget(self) -> None:
@@ -136,6 +135,9 @@ class State:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""
         if seed is not None:
             self.seeds, _ = batches.member_seeds(seed, self.members, lone=self.members is None)
+            if self._prepared is not None:  # the programs stand, the random keys do not
+                steps, _ = self._prepared
+                self._prepared = steps, Numbers(steps.program, self.seeds, self.members, self.backend)
         self._begin()
 
     def to(self, backend: Any, dtype: Any = None) -> Self:

@@ -93,6 +93,10 @@ class Plan:
             self._forms[node] = empty(node, node in self.turned)
         return self._forms[node]
 
+    def forget(self) -> None:
+        """Let go of the forms, which are as large as what they stand for, though nobody writes to them."""
+        self._forms = {}
+
     def root(self, node: Node) -> Node:
         """The node whose memory this one looks at; itself where it has its own."""
         while node in self.views:

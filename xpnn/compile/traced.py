@@ -81,6 +81,7 @@ class Traced:
         self.plan = Plan(found, {name: places(name) for name in found}, exact=exact, labels=labels, **options)
         graph.close()
         self.program = emitter(self.plan, [name for name in self.plan.inputs if bound and name.startswith(bound)])
+        self.plan.forget()
         self._bound = getter(self.program.bound, trees)
         self._arguments: dict[tuple[str, ...], Callable[..., tuple[Array, ...]]] = {}
         self.lock = Lock()
