@@ -205,7 +205,7 @@ class Network(State):
         loss: Any = None,
         optimizer: Any = None,
         sample_weight: Any = None,
-        compile: bool = True,
+        compile: bool | str = True,
     ) -> Array:
         """One update on (x, y) as one batch; the loss before it, still on the device (the members' shape).
 
@@ -256,7 +256,7 @@ class Network(State):
         callbacks: Iterable[Any] = (),
         shuffle: bool = True,
         verbose: int = 0,
-        compile: bool = True,
+        compile: bool | str = True,
     ) -> History:
         """Train for `epochs` further epochs and return what was recorded after each.
 
@@ -280,7 +280,8 @@ class Network(State):
         shuffle : draw a new order of rows each epoch, by the seed.
         verbose : 0 for silence, 1 for a progress bar, 2 for a line an epoch.
         compile : False runs the steps as the layers are written, to look into them; so does the environment variable
-            XPNN_COMPILE=0 everywhere.
+            XPNN_COMPILE=0 everywhere. "jit", or XPNN_COMPILE=jit, has numba compile loops for NumPy, which takes some
+            seconds and makes steps of small networks several times as fast (needs `pip install xpnn[jit]`).
 
         Raises
         ------

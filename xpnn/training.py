@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     class_weight: Any
     metrics: Any
     shuffle: bool
-    compile: bool
+    compile: bool | str
 
 
 class Plan(NamedTuple):
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     measure: Callable[[], dict[str, Any]]  # metrics and validation after an epoch
     better: dict[str, str]  # what an epoch records, and which end of it is better
     watchers: Sequence[Callback]
-    compile: bool
+    compile: bool | str
 
 
 def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
@@ -140,7 +140,7 @@ def run_epoch(
     batches: Batches | Blocks | Stream,
     numbers: Iterable[StepNumbers],
     number: int,
-    compile: bool = True,
+    compile: bool | str = True,
 ) -> Epoch:
     """One pass over the batches. The loss is the weighted mean over all rows, each batch's taken before its update."""
     backend, several, values, weights, losses, shares = batches.backend, batches.steps != 1, [], [], [], []
@@ -271,7 +271,7 @@ def _unwatched(plan: Plan) -> bool:
     """Whether epochs are single compiled steps with the same numbers, and nobody looks in between."""
     asked = plan.watchers or len(plan.better) > 1  # metrics and validation have names there
     alone = plan.batches.steps == 1 and plan.numbers.stands_still and isinstance(plan.batches, Batches)
-    return alone and not asked and plan.compile and plan.steps.compiled == "traced"
+    return alone and not asked and bool(plan.compile) and plan.steps.compiled == "traced"
 
 
 def _fit_together(net: Any, plan: Plan, history: History, epochs: int) -> tuple[bool, BaseException | None]:
@@ -281,7 +281,7 @@ def _fit_together(net: Any, plan: Plan, history: History, epochs: int) -> tuple[
     is the second that is given.
     """
     now, values, row = _started(net, plan), [], plan.numbers.epoch(0, range(1), 0)[0]
-    run = plan.steps.epoch(now.carry, plan.batches.data, False)  # type: ignore[union-attr]
+    run = plan.steps.epoch(now.carry, plan.batches.data, False, plan.compile)  # type: ignore[union-attr]
     try:
         while len(values) < epochs:
             values.append(run(None, row)[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnn.compile.namespace import ELEMENTWISE
+from xpnn.compile.namespace import ELEMENTWISE, VIEWS
 from xpnn.compile.trace import Graph, Node
 
 FOLDED = 1 << 22
@@ -29,6 +29,8 @@ def apply(node: Node, args: Sequence[Any], xp: Any) -> Any:
         from xpnn.special import erf
 
         return erf(args[0], xp=xp)
+    if op in VIEWS:
+        return getattr(xp, op)(args[0], *options.values())  # NumPy 2.0 calls the shape otherwise
     named = {name: value for name, value in options.items() if name not in ("first", "second")}
     return getattr(xp, op)(*args, *(value for name, value in options.items() if name not in named), **named)
 

@@ -37,6 +37,21 @@ def how(backend: Backend) -> str:
     return kinds.get(backend.name, "") if os.environ.get("XPNN_COMPILE", "1") != "0" else ""
 
 
+def by_loops(compile: bool | str, backend: Backend) -> bool:
+    """Whether loops that numba compiles are asked for: on NumPy by compile="jit", or everywhere by XPNN_COMPILE=jit.
+
+    Raises ImportError, which says what to install, where numba is missing.
+    """
+    if compile not in (True, False, "jit"):
+        raise ValueError(f'compile must be True, False or "jit", got {compile!r}')
+    asked = backend.name == "numpy" and bool(compile) and "jit" in (compile, os.environ.get("XPNN_COMPILE"))
+    if asked:
+        from xpnn.compile.jit import require
+
+        require()
+    return asked
+
+
 class Steps:
     """The steps of one `Program`.
 
@@ -48,30 +63,32 @@ class Steps:
         self.compiled, self.attempts = how(backend), Attempts("training step")
         self.traced: dict[Any, Traced] = {}
         self._jitted: dict[bool, Callable[..., Any]] = {}
-        self._asked: tuple[Any, bool, dict[Any, Traced | None]] = (None, False, {})
+        self._asked: tuple[Any, Any, dict[Any, Traced | None]] = (None, None, {})
 
-    def epoch(self, carry: Carry, data: Data | None, weighed: bool, compile: bool = True) -> EagerEpoch:
+    def epoch(self, carry: Carry, data: Data | None, weighed: bool, compile: bool | str = True) -> EagerEpoch:
         """What runs the steps of an epoch that begins with `carry`.
 
         `data` is what the batches are rows of, None where they come as they are; `weighed` says whether the weight of
         each batch is wanted.
         """
-        kind = {"traced": TracedEpoch, "jitted": JittedEpoch}.get(self.compiled if compile else "", EagerEpoch)
-        return kind(self, carry, data, weighed)
+        jit, compiled = by_loops(compile, self.backend), self.compiled if compile else ""
+        if compiled == "traced":
+            return TracedEpoch(self, carry, data, weighed, jit)
+        return (JittedEpoch if compiled == "jitted" else EagerEpoch)(self, carry, data, weighed)
 
-    def programs(self, data: Data | None, weighed: bool) -> dict[Any, Traced | None]:
+    def programs(self, data: Data | None, weighed: bool, jit: bool) -> dict[Any, Traced | None]:
         """The programs for batches of the same data, by the shapes of the batch: those of the last call at once."""
-        if self._asked[0] is not data or self._asked[1] != weighed or data is None:
-            self._asked = data, weighed, {}
+        if self._asked[0] is not data or self._asked[1] != (weighed, jit) or data is None:
+            self._asked = data, (weighed, jit), {}
         return self._asked[2]
 
-    def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool = True) -> tuple[Carry, Array]:
+    def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool | str = True) -> tuple[Carry, Array]:
         """One update, which leaves `carry` as it is."""
-        xp, compiled = self.backend.xp, self.compiled if compile else ""
+        jit, xp, compiled = by_loops(compile, self.backend), self.backend.xp, self.compiled if compile else ""
         if compiled == "jitted":
             return self.jitted(False)(carry, None, None, batch, numbers)[:2]
         trees = {"carry": carry, "batch": batch, "numbers": numbers}
-        traced = self.program_of(("step", _shapes(batch)), trees) if compiled == "traced" else None
+        traced = self.program_of(("step", _shapes(batch)), trees, jit=jit) if compiled == "traced" else None
         if traced is None:
             done = self.program.step(carry, batch, numbers, xp=xp)
             self.attempts.tell()
@@ -94,20 +111,23 @@ class Steps:
             self._jitted[weighed] = jax.jit(step)
         return self._jitted[weighed]
 
-    def program_of(self, key: tuple[Any, ...], trees: dict[str, Any], weighed: bool = False) -> Traced | None:
+    def program_of(
+        self, key: tuple[Any, ...], trees: dict[str, Any], weighed: bool = False, jit: bool = False
+    ) -> Traced | None:
         """The program for a role and the shapes of what comes with it, all else being the same for all steps.
 
         None where there is none, of which `attempts` knows the reason.
         """
+        role, key = key[0], (*key, jit)
         if key not in self.traced and len(self.traced) < KEPT:
-            found = self.attempts.make(lambda: self.trace(key[0], trees, weighed))
+            found = self.attempts.make(lambda: self.trace(role, trees, weighed, jit))
             if found is None:
                 self.compiled = ""
                 return None
             self.traced[key] = found
         return self.traced.get(key)
 
-    def trace(self, role: str, trees: dict[str, Any], weighed: bool = False) -> Traced:
+    def trace(self, role: str, trees: dict[str, Any], weighed: bool = False, jit: bool = False) -> Traced:
         """The program of a "step", or of those of an "epoch", for arrays of these shapes."""
 
         def step(carry: Carry, batch: Data, numbers: StepNumbers, *, xp: Any) -> Any:
@@ -121,13 +141,13 @@ class Steps:
 
         labels = labels_of(self.program.learned)
         if role == "step":
-            return Traced(step, trees, lambda name: "fresh", self.backend, labels=labels)
+            return Traced(step, trees, lambda name: "fresh", self.backend, labels=labels, jit=jit)
 
         def place(name: str) -> str:
             return name if name.startswith("carry.") else "kept"
 
         bound = ("carry.", "data.", "numbers.multiplier", "numbers.prices")
-        return Traced(train, trees, place, self.backend, bound, labels=labels)
+        return Traced(train, trees, place, self.backend, bound, labels=labels, jit=jit)
 
 
 class EagerEpoch:
@@ -166,13 +186,13 @@ class JittedEpoch(EagerEpoch):
 class TracedEpoch(EagerEpoch):
     """The same by programs that write into one copy of the carry, so that the epoch can be undone."""
 
-    def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool):
+    def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool, jit: bool):
         (params, state, memory), host = carry, steps.backend.name == "numpy"
         copy: Any = partial(np.array, order="C") if host else steps.backend.copy  # programs count on rows one by one
         own = Carry(copy(params), copy(state) if steps.program.state.size else state, map_arrays(copy, memory))
         super().__init__(steps, own, data, weighed)
         self._bound: dict[Any, Bound | None] = {}
-        self._programs = steps.programs(data, weighed)
+        self._programs, self.jit = steps.programs(data, weighed, jit), jit
 
     def __call__(self, item: Any, numbers: StepNumbers) -> tuple[Any, Any]:
         key = None if item is None else item.shape if self.data is not None else _shapes(item)
@@ -190,7 +210,7 @@ class TracedEpoch(EagerEpoch):
         trees = {"carry": self.carry, "data": self.data, "numbers": numbers, "rows": rows, "batch": batch}
         if key not in self._programs:
             full = ("epoch", self.weighed, _shapes(self.data), key)
-            self._programs[key] = self.steps.program_of(full, trees, self.weighed)
+            self._programs[key] = self.steps.program_of(full, trees, self.weighed, self.jit)
         traced = self._programs[key]
         return None if traced is None else Bound(traced, traced.bind(**trees), self._count(rows, batch))
 

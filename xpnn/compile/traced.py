@@ -51,7 +51,7 @@ class Traced:
     `places` gives for the name of each result where it lies (see `Plan`), a result being named as the entry of the dict
     that `function` gives. `bound` begins the names of arguments that stand for many calls, which go to `bind`; all
     others go to the function that this gives. `exact` keeps every rounding. `labels` name parts of the parameters in
-    the program's text.
+    the program's text. `jit` asks for loops that numba compiles, where not every rounding must be kept.
 
     Raises whatever `function` does with arrays that hold no numbers.
     """
@@ -65,6 +65,7 @@ class Traced:
         bound: tuple[str, ...] = (),
         exact: bool = False,
         labels: Mapping[tuple[int, int], str] | None = None,
+        jit: bool = False,
     ):
         graph, found = Graph(), dict[str, Node]()
 
@@ -77,7 +78,7 @@ class Traced:
         nodes = {name: map_tree(given, tree, name) for name, tree in trees.items()}
         for name, tree in function(**nodes, xp=graph.xp).items():
             map_tree(result, tree, name)
-        emitter, options = _emitter(backend)
+        emitter, options = _emitter(backend, jit and not exact)
         self.plan = Plan(found, {name: places(name) for name in found}, exact=exact, labels=labels, **options)
         graph.close()
         self.program = emitter(self.plan, [name for name in self.plan.inputs if bound and name.startswith(bound)])
@@ -97,12 +98,16 @@ class Traced:
         return self._arguments[of]
 
 
-def _emitter(backend: Backend) -> tuple[Any, dict[str, Any]]:
+def _emitter(backend: Backend, jit: bool) -> tuple[Any, dict[str, Any]]:
     """What writes programs for a backend, and how it wants them planned."""
     if backend.name == "cupy":
         from xpnn.compile.cupy import Program
 
         return Program, {"products": False, "cluster": True}
+    if jit:
+        from xpnn.compile.jit import Program
+
+        return Program, {"cluster": True}
     from xpnn.compile.numpy import Program
 
     return Program, {"cluster": LONG}
