@@ -48,7 +48,8 @@ HOST |= {"plotting", "testing", "__main__"} | family("sklearn") | family("compil
 
 # Arrows go one way: a module imports only from the rows above its own (and its own).
 ORDER = [
-    {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history", "threads"},
+    {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history"}
+    | {"threads"},
     family("layers") | family("callbacks"),
     family("activations") | {"schedules"},
     family("losses") | family("optimizers") | {"architecture"},

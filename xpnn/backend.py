@@ -21,6 +21,10 @@ from xpnn.availability import INSTALL, BackendUnavailable, device_label, load, r
 Array = Any
 
 
+def _is_own(values: Any, dtype: Any) -> bool:
+    return type(values) is np.ndarray and values.dtype is dtype
+
+
 _OWN = {("numpy", name): np.dtype(name) for name in ("float32", "float64")}
 
 
@@ -89,7 +93,7 @@ class Backend:
         ------
         TypeError for anything that is not numbers, naming the argument.
         """
-        if type(values) is np.ndarray and values.dtype is _OWN.get((self.name, self.dtype)) and isinstance(dtype, str):
+        if isinstance(dtype, str) and _is_own(values, _OWN.get((self.name, self.dtype))):
             return values  # what comes most often, first
         cast, dtype = isinstance(dtype, str), self.float if isinstance(dtype, str) else dtype
         if self.owns(values) and self.name != "numpy":

@@ -157,11 +157,8 @@ class Blocks:
 
 def row_order(draws: Sequence[np.random.Generator], rows: int, shuffle: bool, stacked: bool, backend: Backend) -> Array:
     """Row numbers on the device in each member's order: (rows,), or (members, rows) for a stack."""
-    if not shuffle:
-        order = np.broadcast_to(np.arange(rows), (len(draws), rows))
-    else:
-        order = np.stack([draw.permutation(rows) for draw in draws])
-    return backend.asarray(order if stacked else order[0], dtype=None)
+    lanes = [draw.permutation(rows) if shuffle else np.arange(rows) for draw in draws]
+    return backend.asarray(np.stack(lanes) if stacked else lanes[0], dtype=None)
 
 
 def upload(data: Data, backend: Backend) -> Data:

@@ -1,6 +1,7 @@
 """How many threads NumPy's matrix products take: one where they are small, as threads then cost more than they bring.
 
-The number is the process's: it is set once a fit, and put back when the last of the fits that set it ends.
+Some builds of BLAS keep the number for the process, some for each thread: it is set where a fit begins and put back
+where it ends, to what it was before the first of the fits that run at once.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ PAYS = 4_000_000
 
 
 class _Pool:
-    """How many ask for one thread, and what puts back what was before."""
+    """How many fits take one thread now, and what was there before."""
 
-    lock, askers, limit = Lock(), 0, cast(Any, None)
+    lock, askers, before = Lock(), 0, cast(list[int], [])
 
 
 _pool = _Pool()
@@ -37,17 +38,24 @@ def one_thread(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
+    libraries = _controller().lib_controllers
     with _pool.lock:
+        if not _pool.askers:
+            _pool.before = [library.num_threads for library in libraries]
         _pool.askers += 1
-        if _pool.askers == 1:
-            _pool.limit = _controller().limit(limits=1)
+        before = _pool.before
+        _set(libraries, [1] * len(before))
     try:
         yield
     finally:
         with _pool.lock:
             _pool.askers -= 1
-            if not _pool.askers:
-                _pool.limit.restore_original_limits()
+            _set(libraries, before)
+
+
+def _set(libraries: Any, numbers: list[int]) -> None:
+    for library, number in zip(libraries, numbers, strict=True):
+        library.set_num_threads(number)
 
 
 def largest_product(batch: int, widths: Any) -> int:

@@ -90,10 +90,11 @@ def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked,
     rows = max(asked.batch_size or 0, ROWS)
 
     def measure() -> dict[str, Any]:
-        logs = net.measured(train, loss, chosen, rows, asked.compile) if chosen else {}
+        how = (loss, chosen, rows, bool(asked.compile))
+        logs = net.measured(train, *how) if chosen else {}
         logs.pop("loss", None)
         if held is not None:
-            logs |= {f"val_{name}": value for name, value in net.measured(held, loss, chosen, rows).items()}
+            logs |= {f"val_{name}": value for name, value in net.measured(held, *how).items()}
         return logs
 
     better = {"loss": "min"} | {name_of(metric): better_end(metric) for metric in chosen}
@@ -249,6 +250,7 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
             history.stop_reason = history.stop_reason or "finished"
     finally:
         net.progress, net.history = kept, shown
+        plan.steps.release()
         history.truncate(finished)
         with ExitStack() as ending:  # each is called, in their order, also where one of them raises
             for watcher in reversed(begun):

@@ -1,8 +1,9 @@
 """What a compiled step takes of memory, planned beside measured: `python -m tests.benchmarks.peak`.
 
 The network is that of W4. Planned are the buffers of the step's program; measured is the most that a fit of some epochs
-holds at once, all of xpnn's Python objects included and the data not. NumPy tells tracemalloc of every array. Beside both stands what the model's four vectors (parameters, gradient, Adam's two moments),
-the epoch's safety copy of three of them and 2.5 batches of activations take.
+holds at once, all of xpnn's Python objects included and the data not: NumPy tells tracemalloc of every array. Beside
+both stands what the model's four vectors (parameters, gradient, Adam's two moments), the epoch's safety copy of three
+of them and 2.5 batches of activations take.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class Memory:
             return []
         read = [(arg, self.plan.root(arg)) for one in together for arg in one.args]
         after = together[1 + next(i for i, one in enumerate(together) if one is node) :]
-        later = {arg for one in after for arg in one.args}
+        later = {arg for one in after for arg in one.args} | set(node.args[:2] if node.op == "where" else ())
         return [
             arg
             for one in together

@@ -60,6 +60,7 @@ class Program:
         self._prologue: list[str] = []
         self._lines: list[str] = []
         self._derived: dict[tuple[str, str], str] = {}
+        self.kept: dict[str, np.ndarray] = {}
         self._arrays: dict[Any, str] = {}  # the names of blocks as arrays of a shape
         for name, node in plan.inputs.items():
             self._take(node, self._unique(identifier(name)), BOUND if name in self.bound else CALL)
@@ -71,16 +72,12 @@ class Program:
         scope = dict(self._static)
         exec(compile(self.source, "<xpnn program>", "exec"), scope)
         self.bind: Callable[..., Callable[..., Any]] = scope.pop("bind")  # or scope would hold itself, and the buffers
-        self.kept = {name: self._array(node) for name, node in plan.outputs.items() if plan.places[name] == "kept"}
 
     # names
 
     def _take(self, node: Node, name: str, level: int) -> str:
         self._names[node], self._level[name] = name, level
         return name
-
-    def _array(self, node: Node) -> Any:
-        return self._static.get(self._name(node))
 
     def _unique(self, name: str) -> str:
         """The name, or one like it that is not taken."""
@@ -111,7 +108,7 @@ class Program:
 
     def _name(self, node: Node, whole: bool = False) -> str:
         """The name of a node's array; of a constant, which is one number where it may be."""
-        if node.op == "constant":
+        if node.op == "constant" and node not in self._names:  # a piece of one has a name
             if uniform(node) and not whole:
                 return self._constant(node, ())
             return self._constant(node, None)
@@ -235,13 +232,13 @@ class Program:
         whole = {f"{self._name(one)}_i": self._name(one) for one in outer}
         lines, names, self._lines = self._lines, dict(self._names), []
         for one in outer:
-            self._take(one, f"{names[one]}_i", CALL)
+            self._take(one, f"{self._name(one)}_i", CALL)
         for node, number in inner.items():
             self._take(node, f"piece{number}", CALL)
         for node in unit.nodes:
             self._operation(node)
         body, self._lines = self._lines, lines
-        self._names.update({one: names[one] for one in outer})
+        self._names = names
         size, step = unit.nodes[0].size, PIECE // unit.nodes[0].dtype.itemsize
         cut = f"[{{}}[i : i + {step}] for i in range(0, {size}, {step})]"
         lists = {piece: self._derive(name, cut, f"{name}_pieces") for piece, name in whole.items()}
@@ -306,7 +303,8 @@ class Program:
 
     def _chosen(self, node: Node, out: str) -> None:
         x, rows = node.args
-        known = rows.op == "input" and rows.options["name"] == "rows"  # made by us: within range
+        source = self.plan.root(rows)
+        known = source.op == "input" and source.options["name"] == "rows"  # made by us: within range
         mode = "clip" if known else "raise"
         function = self._derive(self._name(x, whole=True), "{}.take")
         self._write(f"{function}({self._name(rows, whole=True)}, {node.options['axis']}, {out}, '{mode}')", node)
@@ -315,7 +313,7 @@ class Program:
 
     def _finish(self) -> None:
         plan = self.plan
-        ready = []
+        fresh, ready = self._results(), []
         for node, target in plan.copies:
             source = self._name(node)
             if plan.root(node).op == "input" or plan.home[plan.root(node)].kind == "input":  # may be overwritten below
@@ -323,13 +321,30 @@ class Program:
                 source = f"s{len(ready)}"
             ready.append((source, self._names[plan.inputs[target]]))
         self._lines += [f"copyto({target}, {source})" for source, target in ready]
-        fresh = []
-        for name, node in plan.outputs.items():
-            if plan.places[name] == "fresh":
-                home = plan.home.get(plan.root(node), Home(""))
-                array = self._name(node, whole=True)
-                fresh.append(array if home.kind == "fresh" and array not in fresh else f"{array}.copy()")
         self._lines.append(f"return ({', '.join(fresh)}{',' * (len(fresh) == 1)})" if fresh else "return None")
+
+    def _results(self) -> list[str]:
+        """The names of what is returned; of what is kept the buffers. What only looks at others is copied."""
+        fresh: list[str] = []
+        for name, node in self.plan.outputs.items():
+            place = self.plan.places[name]
+            if place not in ("fresh", "kept"):
+                continue
+            array = self._name(node, whole=True)
+            own = self.plan.home.get(self.plan.root(node), Home("")).kind == place
+            if place == "kept":
+                kept = array if own else self._static_name(empty(node, False), "kept")
+                self.kept[name] = self._static[kept]
+                if not own:
+                    self._lines.append(f"copyto({kept}, {array})")
+            elif own and array not in fresh:
+                fresh.append(array)
+            else:
+                copied = self._unique("y")
+                self._level[copied] = CALL
+                self._lines.append(f"{copied} = {array}.copy()")
+                fresh.append(copied)
+        return fresh
 
     def _text(self) -> str:
         names = {name: self._names[node] for name, node in self.plan.inputs.items()}
@@ -344,13 +359,16 @@ def _temporaries(unit: Unit) -> dict[Node, int]:
     found, free, made = dict[Node, int](), dict[Any, list[int]](), 0
     written = set(unit.writes)
     for i, node in enumerate(unit.nodes):
-        for arg in set(node.args):
-            if arg in found and last[arg] == i:
-                free.setdefault(arg.dtype, []).append(found[arg])
+        done = {arg for arg in node.args if arg in found and last[arg] == i}
+        chosen = done & set(node.args[:2]) if node.op == "where" else set()  # read when the result is half written
+        for arg in done - chosen:
+            free.setdefault(arg.dtype, []).append(found[arg])
         if node not in written:
             pool = free.setdefault(node.dtype, [])
             made += not pool
             found[node] = pool.pop() if pool else made - 1
+        for arg in chosen:
+            free.setdefault(arg.dtype, []).append(found[arg])
     return found
 
 

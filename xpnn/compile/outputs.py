@@ -26,11 +26,12 @@ class Outputs:
         self.layouts, self.rank, self.backend = layouts, rank, backend
         self.compiled, self.attempts = how(backend) == "traced", Attempts("output")
         self.traced: dict[Any, Traced | None] = {}
-        self._bound: dict[Any, tuple[Array, Array, Any]] = {}
 
     def release(self) -> None:
-        """Let go of the parameters of the last call."""
-        self._bound = {}
+        """Let go of the parameters of the last calls."""
+        for traced in list(self.traced.values()):
+            if traced is not None:
+                traced.held = None
 
     def __call__(self, layer: Sequential, carry: Carry, x: Array, compile: bool = True) -> Array:
         """The output for `x`, in memory of its own or, where it is `x` itself, in that."""
@@ -54,10 +55,10 @@ class Outputs:
             self.attempts.tell()
             return y
         try:
-            bound = self._bound.get(key)
-            if bound is None or bound[0] is not params or bound[1] is not state:
-                bound = self._bound[key] = params, state, traced.bind(params=params, state=state, x=None)
-            return bound[2](x)[0]
+            held = traced.held  # of this very program: another thread may put its own in the place of it
+            if held is None or held[0] is not params or held[1] is not state:
+                held = traced.held = params, state, traced.bind(params=params, state=state, x=None)
+            return held[2](*traced.arguments("x")(x))[0]
         finally:
             traced.lock.release()
 

@@ -82,6 +82,10 @@ class Steps:
             self._asked = data, (weighed, jit), {}
         return self._asked[2]
 
+    def release(self) -> None:
+        """Let go of the data of the last epoch."""
+        self._asked = (None, None, {})
+
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool | str = True) -> tuple[Carry, Array]:
         """One update, which leaves `carry` as it is."""
         jit, xp, compiled = by_loops(compile, self.backend), self.backend.xp, self.compiled if compile else ""
@@ -119,7 +123,7 @@ class Steps:
         None where there is none, of which `attempts` knows the reason.
         """
         role, key = key[0], (*key, jit)
-        if key not in self.traced and len(self.traced) < KEPT:
+        if self.compiled and key not in self.traced and len(self.traced) < KEPT:
             found = self.attempts.make(lambda: self.trace(role, trees, weighed, jit))
             if found is None:
                 self.compiled = ""

@@ -86,6 +86,7 @@ class Traced:
         self._bound = getter(self.program.bound, trees)
         self._arguments: dict[tuple[str, ...], Callable[..., tuple[Array, ...]]] = {}
         self.lock = Lock()
+        self.held: Any = None  # what the holder of the lock keeps for the next
 
     def bind(self, **trees: Any) -> Callable[..., Any]:
         """The program with the arguments that stand; `trees` are all, or as many as hold these."""
