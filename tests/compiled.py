@@ -91,7 +91,7 @@ class Prepared(NamedTuple):
     numbers: StepNumbers
 
 
-def prepared(net: Network, x, y, loss="mse", optimizer=None, weight=None, step: int = 0) -> Prepared:
+def prepared(net: Network, x, y, loss: Any = "mse", optimizer: Any = None, weight=None, step: int = 0) -> Prepared:
     """What `net.step` and `net.fit` would run."""
     loss = xpnn.losses.get(loss)
     optimizer = Recording() if optimizer is None else optimizer

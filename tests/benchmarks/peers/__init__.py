@@ -28,6 +28,7 @@ class CannotRun(Exception):
 PEERS = {
     "limit": "limit:products",
     "xpnn": "ours:compiled",
+    "xpnn jit": "ours:jit",
     "xpnn eager": "ours:eager",
     "tutorial script": "tutorial:script",
     "scikit-learn": "scikit_learn:estimator",
