@@ -12,6 +12,7 @@ import pytest
 from tests.networks import EVERY, LABELS, OTHER, X, Y, host, same, state_of
 from xpnn import SGD, Adam, Network, mlp
 from xpnn.callbacks import Callback
+from xpnn.compile import outputs, steps
 from xpnn.compile.steps import Bound
 from xpnn.training import NonFiniteLoss
 
@@ -267,3 +268,18 @@ def test_training_keeps_no_rows():
     held = weakref.ref(x)
     del x
     assert held() is None
+
+
+def test_large_buffers_are_not_kept(monkeypatch):
+    for module in (steps, outputs):
+        monkeypatch.setattr(module, "LARGE", 0)
+    net, small = Network(EVERY), Network(EVERY)
+    net.fit(X, Y, epochs=2, batch_size=5)
+    assert not net._prepared[0].traced
+    found = [net.predict(OTHER) for _ in range(4)]
+    assert not any(net._outputs.traced.values())
+    monkeypatch.undo()
+    small.fit(X, Y, epochs=2, batch_size=5)
+    assert net._prepared[0].compiled == "traced"
+    assert same([found, net.params], [[small.predict(OTHER) for _ in range(4)], small.params])
+    assert all(small._outputs.traced.values())

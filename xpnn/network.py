@@ -281,7 +281,8 @@ class Network(State):
         verbose : 0 for silence, 1 for a progress bar, 2 for a line an epoch.
         compile : False runs the steps as the layers are written, to look into them; so does the environment variable
             XPNN_COMPILE=0 everywhere. "jit", or XPNN_COMPILE=jit, has numba compile loops for NumPy, which takes some
-            seconds and makes steps of small networks several times as fast (needs `pip install xpnn[jit]`).
+            seconds and makes steps of small networks several times as fast (needs `pip install xpnn[jit]`). A compiled
+            step is a pure function: what a layer or a loss reads elsewhere than in its arguments is read once.
 
         Raises
         ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnn.backend import Backend
-from xpnn.compile.steps import KEPT, how, labels_of
+from xpnn.compile.steps import KEPT, LARGE, how, labels_of
 from xpnn.compile.traced import Attempts, Traced
 from xpnn.layers import Sequential, walk
 from xpnn.program import Carry, tree_of
@@ -26,6 +26,7 @@ class Outputs:
         self.layouts, self.rank, self.backend = layouts, rank, backend
         self.compiled, self.attempts = how(backend) == "traced", Attempts("output")
         self.traced: dict[Any, Traced | None] = {}
+        self._large: set[Any] = set()
 
     def release(self) -> None:
         """Let go of the parameters of the last calls."""
@@ -67,7 +68,7 @@ class Outputs:
             if len(self.traced) < KEPT:
                 self.traced[key] = None  # seen once
             return None
-        if self.traced.get(key) is None and self.compiled:
+        if self.traced.get(key) is None and self.compiled and key not in self._large:
 
             def forward(params: Array, state: Array, x: Array, *, xp: Any) -> dict[str, Any]:
                 return {"y": self._forward(layer, params, state, x, xp=xp)}
@@ -75,8 +76,12 @@ class Outputs:
             trees = {"params": carry.params, "state": carry.state, "x": x}
             place, bound, labels = (lambda name: "fresh"), ("params", "state"), labels_of(self.layouts[0])
             made = self.attempts.make(lambda: Traced(forward, trees, place, self.backend, bound, True, labels))
-            self.traced[key], self.compiled = made, made is not None
-        return self.traced[key]
+            self.compiled = made is not None
+            if made is not None and made.plan.memory > LARGE:
+                self._large.add(key)
+            else:
+                self.traced[key] = made
+        return self.traced.get(key)
 
     def _forward(self, layer: Sequential, params: Array, state: Array, x: Array, *, xp: Any) -> Array:
         return layer.forward(tree_of(self.layouts, Carry(params, state, None), xp=xp), x, xp=xp)[0]

@@ -24,6 +24,8 @@ Array = Any
 
 KEPT = 16
 """For how many shapes of arrays programs are kept; what comes in still others runs eagerly."""
+LARGE = 1 << 26
+"""Programs with more bytes of buffers are kept for one `fit` alone, and not made for outputs."""
 
 
 def labels_of(layout: Layout) -> dict[tuple[int, int], str]:
@@ -83,8 +85,9 @@ class Steps:
         return self._asked[2]
 
     def release(self) -> None:
-        """Let go of the data of the last epoch."""
+        """Let go of the data of the last epoch, and of programs with large buffers, which are soon made again."""
         self._asked = (None, None, {})
+        self.traced = {key: traced for key, traced in self.traced.items() if traced.plan.memory <= LARGE}
 
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool | str = True) -> tuple[Carry, Array]:
         """One update, which leaves `carry` as it is."""
