@@ -1,9 +1,8 @@
 """Lane k of a compiled stack is the lone compiled network k to the bit, on one BLAS thread.
 
-Products are: NumPy's matmul of stacks computes each lane as `dot` does the lone matrices. What is not: a sum over the
-last axis of what is (members, n) in a stack and (n,) in a lone network. The first becomes a product with ones, as the
-rows of a matrix do, the second stays NumPy's sum. It occurs in a loss under weights, in `clip_norm` and in a PReLU
-of one slope.
+Products are: NumPy's matmul of stacks computes each lane as `dot` does the lone matrices. A sum over the last axis of
+what is (members, n) in a stack and (n,) in a lone network stays NumPy's sum in both. It occurs in a loss under weights,
+in `clip_norm` and in a PReLU of one slope.
 """
 
 import dataclasses
@@ -45,12 +44,11 @@ def apart(layers, x, y, loss="mse", optimizer=None, weight=None, dtype="float32"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", [one for one in PROBLEMS if "PReLU()" not in str(one)], ids=str)
+@pytest.mark.parametrize("case", PROBLEMS, ids=str)
 def test_every_piece_of_the_tables(case, dtype):
     y = case.target(Network(case.layers))
     assert not apart(case.layers, case.x, y, case.loss, dtype=dtype)
-    weighed = apart(case.layers, case.x, y, case.loss, None, WEIGHT[: len(case.x)], dtype)
-    assert {part for _, part in weighed} <= {0}
+    assert not apart(case.layers, case.x, y, case.loss, None, WEIGHT[: len(case.x)], dtype)
 
 
 SUMS = {
@@ -60,7 +58,6 @@ SUMS = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="(members, n) is summed by a product and (n,) by NumPy's sum: see above")
 @pytest.mark.parametrize("kind", SUMS)
 def test_sums_over_the_last_axis_of_a_vector(kind):
     x, y = RNG.normal(size=(8, 5)), RNG.normal(size=(8, 2))

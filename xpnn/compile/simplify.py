@@ -70,9 +70,11 @@ def counted(nodes: Iterable[Node]) -> dict[Node, int]:
 def simplified(outputs: Mapping[str, Node], exact: bool, products: bool) -> dict[str, Node]:
     """The outputs again, of a graph of its own in which nothing is without use.
 
-    `exact` keeps every rounding; `products` makes sums matrix products with ones.
+    `exact` keeps every rounding; `products` makes sums matrix products with ones. Of a stack of networks that is left
+    for vectors of its members, as a lone network's have no axis beside that of the sum: lane k then is network k.
     """
     graph, nodes = Graph(), live(outputs.values())
+    members = next((node.shape[0] for node in nodes if _named(node, "carry.params") and node.ndim == 2), None)
     uses, new = counted(nodes), dict[Node, Node]()
     for node in nodes:
         made = graph.record(node.op, tuple(new[arg] for arg in node.args), node.options, node.shape, node.dtype)
@@ -80,9 +82,14 @@ def simplified(outputs: Mapping[str, Node], exact: bool, products: bool) -> dict
         found = _folded(made)
         found = _without(made) if found is None else found
         found = _one_factor(made, lone) if found is None and not exact else found
-        found = _as_product(made) if found is None and products else found
+        vectors = bool(made.args) and made.args[0].ndim == 2 and made.args[0].shape[0] == members
+        found = _as_product(made) if found is None and products and not vectors else found
         new[node] = made if found is None else found
     return {name: new[node] for name, node in outputs.items()}
+
+
+def _named(node: Node, name: str) -> bool:
+    return node.op == "input" and node.options["name"] == name
 
 
 def _folded(node: Node) -> Node | None:
