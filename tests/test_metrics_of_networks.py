@@ -11,6 +11,7 @@ import xpnn
 from tests.metric_cases import TABLE
 from tests.test_no_sync import blind  # noqa: F401
 from xpnn import evaluation, inputs, metrics, mlp
+from xpnn.architecture import trunk
 from xpnn.metrics import FBeta, Metric, Pinball, Precision, Recall, TopK
 
 RNG = np.random.default_rng(5)
@@ -108,9 +109,9 @@ def test_measuring_a_network_waits_for_nothing(net, request):
     loss, asked = xpnn.losses.get(loss), [metric for metric, _ in chosen(kind, loss).values()]
     net = xpnn.Network(layers, "array-api-strict:device1", members=2)
     data = inputs.data(X, y, np.ones(24), loss, net.shapes, net.backend)
-    tree = net._tree(net.progress.carry)
+    forward = net._forward(trunk(net.layer, loss), compile=False)
     request.getfixturevalue("blind")
-    found = evaluation.evaluate(net.layer, tree, data, loss, asked, net.shapes, None, xp=net.backend.xp)
+    found = evaluation.evaluate(net.layer, forward, data, loss, asked, net.shapes, None, xp=net.backend.xp)
     assert {value.shape for value in found.values()} == {(2,)}
 
 

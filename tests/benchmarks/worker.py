@@ -15,6 +15,7 @@ import argparse
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -51,7 +52,8 @@ class Worker:
 
     def __init__(self, name: str, peer: str, place: str, threads: int):
         command = [sys.executable, "-m", "tests.benchmarks.worker", peer, place]
-        mine = cores(threads)
+        if (mine := cores(threads)) and shutil.which("taskset"):  # a preexec_fn would fork, which JAX warns of
+            command = ["taskset", "--cpu-list", ",".join(map(str, mine)), *command]
         self.name = name
         self._process = subprocess.Popen(
             command,
@@ -60,7 +62,6 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=(lambda: os.sched_setaffinity(0, mine)) if mine else None,
         )
         self.skipped: str | None = self._read().get("skipped")
 
