@@ -1,6 +1,8 @@
 """The comparisons by their commands: of estimators, on what scikit-learn ships and on files of the form of the real
 ones; of steps, small, for what the peers compute and not for how fast."""
 
+import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import xpnn
+from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import bars, imports, installed
 from tests.benchmarks.data import COUNTED, SETS, split
 from tests.benchmarks.estimators import caption, error, summary
@@ -119,6 +122,18 @@ BINARY = Workload("binary", (5, 6, 1), 24, None, "binary_cross_entropy", "adam",
 CLASSES = Workload("classes", (5, 8, 3), 24, None, "softmax_cross_entropy", "adam", 0.01, "float32")
 BATCHES = Workload("batches", (5, 8, 3), 24, 8, "softmax_cross_entropy", "adam", 0.01, "float32")
 OUTPUT = Workload("output", (5, 8, 3), 4, None, "softmax_cross_entropy", None, 0.0, "float32")
+
+
+def test_the_kernels_of_numba_are_a_peer_of_their_own():
+    pytest.importorskip("numba", reason="not installed: numba")
+    with contextlib.ExitStack() as stack:
+        chosen = argparse.Namespace(peers=["xpnn jit"], backend="numpy", torch_device="cpu", threads=1)
+        (worker,) = benchmarks.started(stack, chosen, {"left_out": {}})
+        found = worker.found(SQUARED, 5)["found"]
+        assert found == pytest.approx(made("xpnn eager", SQUARED, "numpy")(5)[1], rel=1e-5)
+        assert "outputs" in worker.found(OUTPUT, 1)["skipped"]
+
+
 LIBRARIES = {"scikit-learn": ["sklearn"], "PyTorch eager": ["torch"], "PyTorch compile": ["torch"]}
 LIBRARIES |= {"JAX step": ["jax"], "JAX scan": ["jax"], "Keras on JAX": ["keras", "jax"]}
 

@@ -61,7 +61,7 @@ def options() -> argparse.Namespace:
 def started(stack: contextlib.ExitStack, chosen: argparse.Namespace, results: dict[str, Any]) -> list[Worker]:
     """The processes of all peers that can run here."""
     places = {"PyTorch eager": chosen.torch_device, "PyTorch compile": chosen.torch_device}
-    places |= dict.fromkeys(("limit", "xpnn", "xpnn eager"), chosen.backend)
+    places |= dict.fromkeys(("limit", "xpnn", "xpnn jit", "xpnn eager"), chosen.backend)
     asked = [(name, name, chosen.threads) for name in chosen.peers]
     if chosen.threads > 1 and "xpnn" in chosen.peers:
         asked.append(("xpnn one thread", "xpnn", 1))
