@@ -12,7 +12,8 @@ from tests.test_losses import KINDS, case
 from xpnn import Dense, Network, PReLU, inputs
 from xpnn.inputs import Data
 from xpnn.optimizers import Optimizer
-from xpnn.program import Carry, StepNumbers, leaves
+from xpnn.program import StepNumbers
+from xpnn.progress import START, Carry, leaves
 
 ROWS = 8
 RNG = np.random.default_rng(0)
@@ -98,7 +99,7 @@ def prepared(net: Network, x, y, loss: Any = "mse", optimizer: Any = None, weigh
     steps, numbers = net._prepare(loss, optimizer)
     data = inputs.data(x, y, weight, loss, net.shapes, net.backend)
     carry = net.progress.started(loss, optimizer, xp=np).carry
-    return Prepared(net, steps, carry, data, numbers.epoch(0, range(step, step + 1), 0)[0])
+    return Prepared(net, steps, carry, data, numbers.epoch(START, step, step + 1)[0])
 
 
 def problem(case: Problem, members=None, own=False, weighted=False, dtype="float64", optimizer=None) -> Prepared:

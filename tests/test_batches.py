@@ -6,7 +6,7 @@ import pytest
 from tests import lazy
 from tests.lazy import FIT, STOCHASTIC, WEIGHT, Batched, X, Y, network
 from tests.trained import state_of
-from xpnn import SGD, mlp, training
+from xpnn import SGD, epochs, mlp
 from xpnn.training import NonFiniteLoss
 
 small = lazy.small  # pytest looks for fixtures among the names of the module
@@ -90,13 +90,13 @@ def test_numbers_and_losses_in_pieces_are_the_same(monkeypatch, members, weight,
     options = FIT | {"batch_size": batch_size, "sample_weight": weight, "epochs": 2}
     whole, pieces = network(members=members), network(members=members)
     whole.fit(X, Y, **options)
-    monkeypatch.setattr(training, "PIECE", 4)
+    monkeypatch.setattr(epochs, "PIECE", 4)
     pieces.fit(X, Y, **options)
     assert state_of(pieces) == state_of(whole)
 
 
 def test_a_long_epoch_ends_where_its_loss_is_not_finite(monkeypatch):
-    monkeypatch.setattr(training, "PIECE", 4)
+    monkeypatch.setattr(epochs, "PIECE", 4)
     seen = []
 
     class Counting:

@@ -12,7 +12,7 @@ from xpnn import SGD, Adam, BatchNorm, Dense, Dropout, Lion, Network, losses
 from xpnn.compile.traced import Traced
 from xpnn.layers import walk
 from xpnn.losses import Penalized
-from xpnn.program import Carry
+from xpnn.progress import Carry
 
 LANES = {"lone": (None, False), "shared rows": (3, False), "own rows": (3, True)}
 DEEP = [Dense(5, 6, bias=False), BatchNorm(6), "relu", Dropout(0.3), Dense(6, 4), "tanh", Dense(4, 2)]

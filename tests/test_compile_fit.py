@@ -115,7 +115,7 @@ def test_the_first_epoch_changes_what_the_eager_one_changes():
 
 
 def test_an_epoch_of_more_steps_than_are_read_at_once(monkeypatch):
-    monkeypatch.setattr("xpnn.training.PIECE", 4)
+    monkeypatch.setattr("xpnn.epochs.PIECE", 4)
     near(*both({"batch_size": 2, "sample_weight": WEIGHT}), 1e-9)
     near(*both({"batch_size": 2}, members=3), 1e-9)
 

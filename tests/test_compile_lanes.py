@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from tests.compiled import PROBLEMS, WEIGHT, Prepared, Recording, X, prepared, ways
 from tests.test_optimizers import ALL, OPTIONS
 from xpnn import Dense, Network, PReLU, mlp
-from xpnn.program import leaves
+from xpnn.progress import leaves
 
 RNG = np.random.default_rng(0)
 

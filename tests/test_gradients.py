@@ -21,6 +21,7 @@ from xpnn.architecture import trunk
 from xpnn.availability import status
 from xpnn.inputs import Data
 from xpnn.layers import Step
+from xpnn.progress import START
 from xpnn.testing import _numerical
 
 ELEMENTS = [xpnn.activations.get(name) for name in ACTIVATIONS if name != "prelu"]
@@ -168,7 +169,7 @@ def build(draw, rng):
     width = loss.target_width(net.layer.output_shape(net.layer.input_shape)[0])
     y = TARGETS[draw.kind](rng, (draw.rows, width))
     weight = rng.uniform(0.1, 2.0, draw.rows) if draw.weighted else None
-    numbers = net._prepare(draw.loss, xpnn.SGD(0.1))[1].epoch(0, range(1), 0)[0]
+    numbers = net._prepare(draw.loss, xpnn.SGD(0.1))[1].epoch(START)[0]
     lanes = list(range(draw.members)) if draw.members else [None]
     steps = [Step(lane(numbers.layers, k), lane(numbers.keys, k), np) for k in lanes]
     data = Data(features(draw.layers[0], draw.rows, rng), y, weight)

@@ -7,7 +7,9 @@ import pytest
 import xpnn
 from tests.tables import LOSSES
 from xpnn.inputs import Data
-from xpnn.program import Numbers, Program
+from xpnn.numbers import Numbers
+from xpnn.program import Program
+from xpnn.progress import START
 
 STRICT = type(array_api_strict.asarray(0.0))
 LOOKS = ("__float__", "__bool__", "__int__", "__index__", "__complex__", "__array__", "__buffer__", "__dlpack__")
@@ -58,7 +60,7 @@ def test_the_step_reads_nothing(loss, optimizer, members, request):
         y = net.backend.asarray(np.zeros((6, loss.target_width(4))))
     data = Data(net.backend.asarray(np.ones((6, 4))), y, weight)
     program = Program(net.layer, *net.layouts, loss, optimizer)
-    numbers = Numbers(program, net.seeds, members, net.backend).epoch(0, range(1), 0)[0]
+    numbers = Numbers(program, net.seeds, members, net.backend).epoch(START)[0]
     carry = net.progress.carry
     carry = carry._replace(memory=optimizer.init(carry.params, xp=net.backend.xp))
     request.getfixturevalue("blind")

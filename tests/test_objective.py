@@ -6,6 +6,7 @@ import pytest
 import xpnn
 from xpnn import losses
 from xpnn.losses import Penalized
+from xpnn.progress import START
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -88,7 +89,7 @@ def test_a_penalty_per_row_is_scikit_learns_alpha(weight):
 def test_an_epochs_numbers_hold_no_vector_of_parameters_a_step():
     net = xpnn.Network(xpnn.mlp([3, 50, 1], dropout=0.5), members=2)
     loss = Penalized("mse", l1=0.1, l2=lambda step: 0.1 / (1 + step), multipliers={0: 0.5})
-    rows = net._prepare(loss, xpnn.Adam(lambda step: 0.1, multipliers={"bias": 0.0}))[1].epoch(0, range(20), 0)
+    rows = net._prepare(loss, xpnn.Adam(lambda step: 0.1, multipliers={"bias": 0.0}))[1].epoch(START, 0, 20)
     arrays = {
         id(a): a for row in rows for a in (*row.optimizer.values(), *row.penalty.values(), row.multiplier, row.prices)
     }

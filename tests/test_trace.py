@@ -26,7 +26,9 @@ from xpnn.backend import resolve
 from xpnn.compile.trace import Graph, Node, Untraceable
 from xpnn.compile.traced import map_tree
 from xpnn.inputs import Data
-from xpnn.program import Numbers, Program
+from xpnn.numbers import Numbers
+from xpnn.program import Program
+from xpnn.progress import START as BEGUN
 
 NUMPY = resolve("numpy", "float64")
 OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge"]
@@ -352,7 +354,7 @@ def test_every_step(loss, optimizer, members):
     y = np.zeros(6, np.int32) if loss.targets == "classes" else np.zeros((6, loss.target_width(4)), np.float32)
     data = Data(np.ones((6, 4), np.float32), y, np.ones(6, np.float32))
     program = Program(net.layer, *net.layouts, loss, optimizer)
-    numbers = Numbers(program, net.seeds, members, net.backend).epoch(0, range(1), 0)[0]
+    numbers = Numbers(program, net.seeds, members, net.backend).epoch(BEGUN)[0]
     carry = net.progress.carry
     carry = carry._replace(memory=optimizer.init(carry.params, xp=np))
     trees = carry, data, numbers

@@ -8,8 +8,9 @@ import pytest
 import xpnn
 from xpnn import batches
 from xpnn.backend import resolve
+from xpnn.epochs import run_epoch
 from xpnn.inputs import Data
-from xpnn.training import run_epoch
+from xpnn.progress import START
 
 X, Y = xpnn.datasets.circles(40)
 CLASSES = (Y[:, 0] + (X[:, 0] > 0)).astype(int)
@@ -150,7 +151,7 @@ def test_a_schedule_reaches_the_step():
         program, numbers = by_hand._prepare(xpnn.losses.binary_cross_entropy, xpnn.SGD(0.1 * 0.5**epoch))
         data = Data(X, Y, None)
         source = xpnn.network.batches.Batches(data, 1, None, True, by_hand.seeds, False, by_hand.backend)
-        carry = run_epoch(program, carry, source, numbers.epoch(epoch, range(epoch, epoch + 1), 0), epoch).carry
+        carry = run_epoch(program, carry, source, numbers.epoch(START._replace(epoch=epoch, step=epoch)), epoch).carry
     assert np.allclose(decayed.progress.carry.params, carry.params, rtol=1e-12)
 
 

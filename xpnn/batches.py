@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,11 +49,22 @@ def member_seeds(seed: Any, members: int | None, lone: bool = False) -> tuple[tu
     return tuple(seeds), members
 
 
+class Part(NamedTuple):
+    """A batch of some members of a stack, those from `start` to `stop`."""
+
+    start: int
+    stop: int
+    rows: Array  # (stop - start, b)
+
+
 class Batches:
-    """The batches of each epoch of rows that lie on the device, as Data.
+    """The batches of each epoch of rows that lie on the device.
 
     The whole set as one batch is handed on as it is. Else one order is drawn an epoch, uploaded once, and rows are
     gathered with `take`; the last batch is short where the size does not divide the rows.
+
+    `shuffle` is False, True, or "shared" for the order of the first member's seed in all members. `rows` are each
+    member's own row numbers on the host; where these are unequally many the batches are those of `parts_of`.
     """
 
     def __init__(
@@ -61,31 +72,93 @@ class Batches:
         data: Data,
         rank: int,
         batch_size: int | None,
-        shuffle: bool,
+        shuffle: bool | str,
         seeds: Sequence[int],
         stacked: bool,
         backend: Backend,
+        rows: Sequence[np.ndarray] | None = None,
+        first: int | None = None,
     ):
         self.data, self.shuffle, self.seeds, self.stacked, self.backend = data, shuffle, seeds, stacked, backend
-        self.rows = data.x.shape[data.x.ndim - rank - 1]
+        self.own, self.first = rows, seeds[0] if first is None else first
+        self.counts = [data.x.shape[data.x.ndim - rank - 1]] if rows is None else [len(lane) for lane in rows]
+        self.rows = max(self.counts)
+        self.even = min(self.counts) == self.rows
         self.batch_size = self.rows if batch_size is None else min(batch_size, self.rows)
         self.steps = math.ceil(self.rows / self.batch_size)
-        self.rank = rank
-        if self.steps > 1:  # NumPy's take copies an array whole in every call where its rows do not lie one by one
+        self.rank, self._asked = rank, batch_size
+        if self.steps > 1 or rows is not None:
+            # NumPy's take copies an array whole in every call where its rows do not lie one by one
             self.data = Data(*(np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in data))
 
-    def items(self, number: int) -> Iterator[Array | None]:
-        """The numbers of the rows of each batch of epoch `number`; None stands for all of them, as they lie."""
-        if self.steps == 1:
+    def of(self, lanes: np.ndarray) -> Batches:
+        """The batches of some members, which come by falling numbers of rows."""
+        if np.array_equal(lanes, np.arange(len(self.seeds))):
+            return self
+        kinds = owned(self.data, self.rank, xp=self.backend.xp)
+        data = Data(*(self._members(a, lanes) if mine else a for a, mine in zip(self.data, kinds, strict=True)))
+        own = None if self.own is None else [self.own[lane] for lane in lanes]
+        seeds = [self.seeds[lane] for lane in lanes]
+        # a batch of all rows is of each member's own, also where those of others were more
+        size = self._asked if self._asked is None else self.batch_size
+        return Batches(data, self.rank, size, self.shuffle, seeds, True, self.backend, own, self.first)
+
+    def _members(self, array: Array, lanes: np.ndarray) -> Array:
+        if (np.diff(lanes) == 1).all():
+            return array[int(lanes[0]) : int(lanes[-1]) + 1, ...]
+        return self.backend.xp.take(array, self.backend.asarray(lanes, dtype=None), axis=0)
+
+    def items(self, number: Any) -> Iterator[Array | Part | None]:
+        """The numbers of the rows of each batch of epoch `number`; None stands for all of them, as they lie.
+
+        `number` is one, or one for each member.
+        """
+        if self.own is None and self.steps == 1:
             yield None
             return
-        draws = [generator(seed, ORDER, number) for seed in self.seeds]
-        order = row_order(draws, self.rows, self.shuffle, self.stacked, self.backend)
+        if not self.even:
+            yield from self._parts(number)
+            return
+        order = self._order(number)
         for start in range(0, self.rows, self.batch_size):
             yield order[..., start : min(start + self.batch_size, self.rows)]
 
+    def _order(self, number: Any) -> Array:
+        """Row numbers on the device: (rows,), or (members, rows) padded with zeros for members that have fewer."""
+        shuffled = bool(self.shuffle) and self.steps > 1
+        if self.shuffle == "shared":
+            epoch = int(np.max(number))
+            lanes = [row_order(generator(self.first, ORDER, epoch), self.rows, shuffled)] * len(self.counts)
+            if self.own is None:
+                return self.backend.asarray(lanes[0], dtype=None)
+        else:
+            draws = draws_of(self.seeds, number)
+            counts = self.counts if self.own is not None else self.counts * len(self.seeds)
+            lanes = [
+                row_order(draw, count, bool(self.shuffle) and count > self.batch_size)
+                for draw, count in zip(draws, counts, strict=True)
+            ]
+        if self.own is not None:
+            lanes = [own[lane] for own, lane in zip(self.own, lanes, strict=True)]
+            lanes = lanes if self.even else [np.pad(lane, (0, self.rows - len(lane))) for lane in lanes]
+        return self.backend.asarray(np.stack(lanes) if self.stacked else lanes[0], dtype=None)
+
+    def _parts(self, number: Any) -> Iterator[Part]:
+        """The batches of members that have unequally many rows, the most first: none of them has a row too many.
+
+        In each round the members that have a full batch left are one stack, and those that have as many rows left
+        another.
+        """
+        order, counts, size = self._order(number), np.asarray(self.counts), self.batch_size
+        for start in range(0, self.rows, size):
+            left = np.minimum(counts - start, size)
+            for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(left)) + 1):
+                low, high, rows = int(part[0]), int(part[-1]) + 1, int(left[part[0]])
+                if rows > 0:
+                    yield Part(low, high, order[low:high, start : start + rows])
+
     def epoch(self, number: int) -> Iterator[Data]:
-        """The batches of epoch `number`."""
+        """The batches of epoch `number` of a lone network, or of a stack whose members have equally many rows."""
         for rows in self.items(number):
             yield self.data if rows is None else take_rows(self.data, rows, self.rank, xp=self.backend.xp)
 
@@ -125,10 +198,11 @@ class Blocks:
     def epoch(self, number: int) -> Iterator[Data]:
         """The batches of epoch `number`."""
         xp, parts, wanting = self.backend.xp, [], self.batch_size
-        draws = [generator(seed, ORDER, number) for seed in self.seeds]
+        draws = draws_of(self.seeds, number)
         for spans in self._pools(number):
             pool, rows = upload(self.source.read(spans), self.backend), sum(stop - start for start, stop in spans)
-            order = row_order(draws, rows, self.shuffle, self.stacked, self.backend)
+            lanes = [row_order(draw, rows, self.shuffle) for draw in draws]
+            order = self.backend.asarray(np.stack(lanes) if self.stacked else lanes[0], dtype=None)
             start = 0
             while start < rows:
                 stop = min(start + wanting, rows)
@@ -155,10 +229,15 @@ class Blocks:
             yield [(start, min(start + self.source.block, self.source.rows)) for start in chosen]
 
 
-def row_order(draws: Sequence[np.random.Generator], rows: int, shuffle: bool, stacked: bool, backend: Backend) -> Array:
-    """Row numbers on the device in each member's order: (rows,), or (members, rows) for a stack."""
-    lanes = [draw.permutation(rows) if shuffle else np.arange(rows) for draw in draws]
-    return backend.asarray(np.stack(lanes) if stacked else lanes[0], dtype=None)
+def draws_of(seeds: Sequence[int], number: Any) -> list[np.random.Generator]:
+    """The generator that draws the order of epoch `number`, or of each member's own, for each seed."""
+    numbers = np.broadcast_to(np.asarray(number), (len(seeds),)).tolist()
+    return [generator(seed, ORDER, epoch) for seed, epoch in zip(seeds, numbers, strict=True)]
+
+
+def row_order(draw: np.random.Generator, rows: int, shuffle: bool) -> np.ndarray:
+    """Row numbers in the order in which they are seen."""
+    return draw.permutation(rows) if shuffle else np.arange(rows)
 
 
 def upload(data: Data, backend: Backend) -> Data:
@@ -187,9 +266,10 @@ def mean(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
     >>> float(mean(np.asarray([1.0, 4.0]), np.asarray([2, 1])))
     2.0
     """
-    shares = shares.reshape(*shares.shape, *(1,) * (values.ndim - shares.ndim))
-    total = np.sum(shares, axis=0)
-    return np.sum(values * shares, axis=0) / np.where(total == 0.0, 1.0, total)
+    values = np.ascontiguousarray(np.moveaxis(values, 0, -1))  # so that a member's is added up as the lone network's
+    shares = np.ascontiguousarray(np.moveaxis(shares, 0, -1))
+    total = np.sum(shares, axis=-1)
+    return np.sum(values * shares, axis=-1) / np.where(total == 0.0, 1.0, total)
 
 
 def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
@@ -200,7 +280,7 @@ def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
            [11, 11]])
     """
     if rows.ndim == 1:
-        return xp.take(array, rows, axis=0)
+        return xp.take(array, rows, axis=1 if own else 0)
     members, count = rows.shape
     if own:
         lane = xp.arange(members, dtype=rows.dtype, device=getattr(rows, "device", None)) * array.shape[1]
@@ -211,8 +291,7 @@ def gather(array: Array, rows: Array, own: bool, *, xp: Any) -> Array:
 
 def take_rows(data: Data, rows: Array, rank: int, *, xp: Any) -> Data:
     """The chosen rows of x, y and weight, where each may be shared by all members or be each one's own."""
-    y_rank = 1 if xp.isdtype(data.y.dtype, "integral") else 2  # class indices, or a row of numbers
-    own = (data.x.ndim == rank + 2, data.y.ndim > y_rank, data.weight is not None and data.weight.ndim == 2)
+    own = owned(data, rank, xp=xp)
     return Data(
         *(
             None if array is None else gather(array, rows, mine, xp=xp)  # type: ignore[misc]
@@ -221,19 +300,25 @@ def take_rows(data: Data, rows: Array, rank: int, *, xp: Any) -> Data:
     )
 
 
-def step_keys(layer: Layer, seeds: Sequence[int], epoch: int, steps: range, stacked: bool, backend: Backend) -> Any:
+def owned(data: Data, rank: int, *, xp: Any) -> tuple[bool, bool, bool]:
+    """Which of x, y and weight have an axis of members."""
+    y_rank = 1 if xp.isdtype(data.y.dtype, "integral") else 2  # class indices, or a row of numbers
+    return data.x.ndim == rank + 2, data.y.ndim > y_rank, data.weight is not None and data.weight.ndim == 2
+
+
+def step_keys(layer: Layer, seeds: Sequence[int], epoch: Any, steps: Any, stacked: bool, backend: Backend) -> Any:
     """The keys of an epoch's random bits, one array of shape (steps, *members, 2) for each layer that draws, else None.
 
     Mixed on the host from (seed, epoch, step, layer), with the numbering of steps by all updates made so far, and
-    uploaded once an epoch.
+    uploaded once an epoch. `epoch` is a number or one for each member; `steps` are (steps,), or (steps, members).
     """
     numbers = {path: index for index, (path, leaf) in enumerate(walk(layer)) if leaf.random}
     if not numbers:
         return map_layers(lambda path, leaf: None, layer)
     words = np.asarray([[seed & 0xFFFFFFFF, seed >> 32] for seed in seeds], dtype=np.uint32).view(np.int32)
-    key = random.fold(words, np.full(len(seeds), epoch, dtype=np.int32), xp=np)  # (members, 2)
+    key = random.fold(words, np.broadcast_to(np.asarray(epoch, dtype=np.int32), (len(seeds),)), xp=np)  # (members, 2)
     key = np.broadcast_to(key, (len(steps), *key.shape))
-    count = np.asarray(steps, dtype=np.int32)[:, None]
+    count = np.asarray(steps, dtype=np.int32).reshape(len(steps), -1)
     key = random.fold(key, np.broadcast_to(count, key.shape[:-1]), xp=np)  # (steps, members, 2)
 
     def leaf_key(path, leaf):
@@ -245,12 +330,11 @@ def step_keys(layer: Layer, seeds: Sequence[int], epoch: int, steps: range, stac
     return map_layers(leaf_key, layer)
 
 
-def hold_out(data: Data, rank: int, fraction: float, seeds: Sequence[int], stacked: bool, backend: Backend):
-    """Data to train on and to validate on; each member's rows are chosen by its seed, by class where y is classes."""
-    labels = class_labels(data.y, backend)
-    parts = split(data.x.shape[data.x.ndim - rank - 1], fraction, seeds, labels)
-    chosen = (backend.asarray(rows if stacked else rows[0], dtype=None) for rows in parts)
-    return tuple(take_rows(data, rows, rank, xp=backend.xp) for rows in chosen)
+def hold_out(data: Data, rank: int, fraction: float, seed: int, backend: Backend) -> tuple[Data, Data]:
+    """Data to train on and to validate on: rows chosen by the seed, by class where y is classes."""
+    rows = split(data.x.shape[data.x.ndim - rank - 1], fraction, [seed], class_labels(data.y, backend))
+    train, held = (backend.asarray(part[0], dtype=None) for part in rows)
+    return take_rows(data, train, rank, xp=backend.xp), take_rows(data, held, rank, xp=backend.xp)
 
 
 def split(rows: int, fraction: float, seeds: Sequence[int], labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from xpnn.batches import Batches, Blocks
 from xpnn.layers import Step
-from xpnn.program import Carry, Program, StepNumbers, leaves
+from xpnn.program import Program, StepNumbers
+from xpnn.progress import Carry, leaves
 from xpnn.sources import Stream
 
 Array = Any

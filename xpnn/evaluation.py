@@ -8,7 +8,7 @@ from typing import Any
 from xpnn import metrics
 from xpnn._arguments import check_count
 from xpnn.architecture import last_layer
-from xpnn.inputs import Data, Shapes
+from xpnn.inputs import Shapes
 from xpnn.layers import Sequential
 
 Array = Any
@@ -40,22 +40,17 @@ def usual_metrics(layer: Sequential, loss: Callable) -> tuple[str, ...]:
 
 def evaluate(
     layer: Sequential,
-    forward: Forward,
-    data: Data,
+    found: Array,
+    y: Array,
+    weight: Array | None,
     loss: Callable,
     chosen: Sequence[Callable],
-    shapes: Shapes,
-    batch_size: int | None,
     *,
     xp: Any,
 ) -> dict[str, Array]:
-    """The loss and the chosen metrics on `data`, of the members' shape, on the device.
-
-    `forward` gives the outputs that the loss takes.
-    """
-    found = output(forward, data.x, shapes, batch_size, xp=xp)
-    values = {"loss": loss(found, data.y, xp=xp, weight=data.weight)[0]}
-    return values | measured(chosen, found, data.y, data.weight, loss, layer, xp=xp)
+    """The loss and the chosen metrics of the outputs that the loss takes, of the members' shape, on the device."""
+    values = {"loss": loss(found, y, xp=xp, weight=weight)[0]}
+    return values | measured(chosen, found, y, weight, loss, layer, xp=xp)
 
 
 def measured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,11 @@ class History:
 
     `history.better` says of each name that `fit` records which end of it is better, "min" or "max".
     `history.stop_reason` is "finished" where all epochs were trained, else the `reason` of the callback that stopped
-    them ("early", "time", "callback"); None where training was broken off. `history.best_epoch` is the epoch that
-    `EarlyStopping` found the best, for a stack an array with one each; None where nobody watched.
+    them ("early", "time", "callback"), or "diverged"; None where training was broken off. `history.best_epoch` is the
+    epoch that `EarlyStopping` found the best; None where nobody watched.
+
+    A stack has a reason and a best epoch for each member, a list and an array; a member that diverged is stopped alone.
+    What is recorded after a member has stopped is NaN, and `history.trained` says how many epochs each was trained.
 
     >>> history = History()
     >>> history.append(0, {"loss": 0.5})
@@ -25,12 +29,13 @@ class History:
     ([0.5], [0])
     """
 
-    def __init__(self, better: Mapping[str, str] | None = None) -> None:
+    def __init__(self, better: Mapping[str, str] | None = None, members: int | None = None) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
         self.better = dict(better or {})
-        self.stop_reason: str | None = None
+        self.stop_reason: Any = None if members is None else [None] * members
         self.best_epoch: Any = None
+        self.trained: Any = None if members is None else np.zeros(members, dtype=np.int64)
 
     def __getitem__(self, name: str) -> list[Any]:
         if name not in self.history:
@@ -43,9 +48,11 @@ class History:
         last = ", ".join(f"{name} {np.round(values[-1], 6)}" for name, values in self.history.items())
         return f"History({len(self.epoch)} epochs; last: {last})"
 
-    def append(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Record one epoch."""
+    def append(self, epoch: int, logs: dict[str, Any], trained: Any = True) -> None:
+        """Record one epoch, in which the members of a mask were trained."""
         self.epoch.append(epoch)
+        if self.trained is not None:
+            self.trained = self.trained + trained
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value.copy() if isinstance(value, np.ndarray) else value)
 
@@ -54,6 +61,62 @@ class History:
         del self.epoch[epochs:]
         for values in self.history.values():
             del values[epochs:]
+        if self.trained is not None:
+            self.trained = np.minimum(self.trained, epochs)
+
+    def stop(self, asked: Any, reason: str) -> None:
+        """Training stops, for those members of a stack for which it is asked; None stands for all that still run.
+
+        What is no bool, nor an array or list with one for each member, asks for nothing.
+        """
+        if asked is None and reason != "finished":
+            return
+        if not isinstance(self.stop_reason, list):
+            asked = True if asked is None else isinstance(asked, bool | np.bool_) and bool(asked)
+            self.stop_reason = reason if self.stop_reason is None and asked else self.stop_reason
+            return
+        members = len(self.stop_reason)
+        asked = np.asarray(True if asked is None else asked)
+        if asked.dtype != bool:
+            return
+        if asked.shape not in ((), (members,)):
+            raise ValueError(f"a callback must ask to stop all or some of {members} members, got {asked.shape} answers")
+        pairs = zip(self.stop_reason, np.broadcast_to(asked, (members,)), strict=True)
+        self.stop_reason = [reason if old is None and stops else old for old, stops in pairs]
+
+    @property
+    def runs(self) -> bool:
+        """Whether training goes on, of one member at least."""
+        return self.stop_reason is None or (isinstance(self.stop_reason, list) and None in self.stop_reason)
+
+    def going(self, members: int) -> list[bool]:
+        """Which members have no reason yet to stop; of a lone network the one."""
+        return (
+            [reason is None for reason in self.stop_reason] if isinstance(self.stop_reason, list) else [True] * members
+        )
+
+    @property
+    def stopped(self) -> np.ndarray:
+        """Which members are trained no further."""
+        return np.asarray([reason is not None for reason in self.stop_reason])
+
+    def members_that(self, reason: str) -> list[int]:
+        """The members that stopped for this reason; of a lone network none."""
+        given = self.stop_reason if isinstance(self.stop_reason, list) else []
+        return [k for k, own in enumerate(given) if own == reason]
+
+    def lane(self, member: int) -> History:
+        """What a lone network in the place of one member of a stack would have recorded."""
+        if self.trained is None:
+            return copy.deepcopy(self)
+        lone, count = History(self.better), int(self.trained[member])
+        lone.epoch = self.epoch[:count]
+        if count:
+            lone.history = {name: [float(of[member]) for of in values[:count]] for name, values in self.history.items()}
+        lone.stop_reason = self.stop_reason[member]
+        if self.best_epoch is not None and self.best_epoch[member] >= 0:
+            lone.best_epoch = int(self.best_epoch[member])
+        return lone
 
     def plot(self, ax: Any = None) -> Any:
         """The recorded curves over epochs as a matplotlib Axes."""

@@ -228,11 +228,11 @@ def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Ba
     if labels is None:
         raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
     lanes = labels.reshape(-1, labels.shape[-1])
-    rows = np.stack([_factors(class_weight, lane) for lane in lanes]).reshape(labels.shape)
+    rows = np.stack([class_factors(class_weight, lane) for lane in lanes]).reshape(labels.shape)
     return rows if weight is None else rows * backend.to_host(weight)
 
 
-def _factors(class_weight: Any, labels: np.ndarray) -> np.ndarray:
+def class_factors(class_weight: Any, labels: np.ndarray) -> np.ndarray:
     """The weight of each label (n,) of one member."""
     classes, counts = np.unique(labels, return_counts=True)
     if isinstance(class_weight, str):

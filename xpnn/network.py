@@ -10,18 +10,25 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from xpnn import activations, batches, evaluation, inputs, losses, optimizers, sources
 from xpnn._arguments import as_list, check_count
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import on_device, resolve
 from xpnn.callbacks import watchers
+from xpnn.chosen import Chosen, is_list_of_data
 from xpnn.compile.explain import cost_lines, explain
 from xpnn.compile.steps import Steps
 from xpnn.history import History
 from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
-from xpnn.program import Numbers, Program
+from xpnn.numbers import Numbers
+from xpnn.own import merged, own
+from xpnn.program import Program
+from xpnn.progress import joined
+from xpnn.schedules import values
 from xpnn.state import State
 from xpnn.summary import Summary, summary, table
 from xpnn.training import Asked, fit_epochs, plan
@@ -81,6 +88,31 @@ class Network(State):
         self._begin()
         self._forget()
 
+    @classmethod
+    def stack(cls, networks: Sequence[Network]) -> Network:
+        """Lone networks as the members of one stack, training state included, in memory of its own: `net[k]` reversed.
+
+        They have the same layers and stand at the same optimizer and loss, but for numbers that members of a stack may
+        own, such as learning rates; backend and dtype are those of the first.
+
+        >>> stack = Network.stack([Network(mlp([2, 1]), seed=3), Network(mlp([2, 1]), seed=5)])
+        >>> stack.seed, stack.n_params
+        ([3, 5], 3)
+
+        Raises
+        ------
+        ValueError where they cannot be stacked, naming what differs.
+        """
+        networks = as_list("networks", networks)
+        if not networks or any(not isinstance(net, Network) or net.members is not None for net in networks):
+            raise ValueError(f"networks must be lone networks, at least one, got {networks}")
+        first = networks[0]
+        layer = merged([net.layer for net in networks], "layers")
+        new = cls(layer.layers, first.backend, seed=[net.seeds[0] for net in networks])
+        moved = [net if net.backend == first.backend else net.to(first.backend) for net in networks]
+        new.progress = joined([net.progress for net in moved], xp=first.backend.xp)
+        return new
+
     def __repr__(self) -> str:
         return table(self)
 
@@ -92,15 +124,22 @@ class Network(State):
     def predict(self, x: Any, batch_size: int | None = None, compile: bool = True) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
 
-        `batch_size` bounds how many rows are computed at once; None takes all that are in memory. `compile=False`
-        runs the layers as they are written.
+        A list with each member's own rows gives a list. `batch_size` bounds how many rows are computed at once; None
+        takes all that are in memory. `compile=False` runs the layers as they are written.
         """
+        if is_list_of_data(x, self.shapes):
+            return self._predict_each(x, batch_size, compile)
         x = sources.features(x, self.shapes, self.backend)
         if batch_size is None and self.backend.owns(x):
             y = self._outputs(self.layer, self.progress.shown, x, compile)
         else:
             y = sources.output(self._forward(self.layer, compile), x, self.shapes, batch_size, backend=self.backend)
         return self.backend.copy(y) if y is x else y
+
+    def _predict_each(self, x: Sequence[Any], batch_size: int | None, compile: bool) -> list[Array]:
+        if len(x) != self.members:
+            raise ValueError(f"x must be a list with one array for each of the {self.members} members, got {len(x)}")
+        return [self._lane(k).predict(rows, batch_size, compile) for k, rows in enumerate(x)]
 
     def _forward(self, layer: Any, compile: bool) -> Callable[[Array], Array]:
         return partial(self._outputs, layer, self.progress.shown, compile=compile)
@@ -134,6 +173,7 @@ class Network(State):
         sample_weight: Any = None,
         batch_size: int | None = None,
         compile: bool = True,
+        rows: Any = None,
     ) -> dict[str, Any]:
         """The loss and the metrics on (x, y), given as in `fit`: floats (arrays with one number a member for a stack).
 
@@ -145,17 +185,32 @@ class Network(State):
         """
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
-        data = sources.given(x, y, sample_weight, loss, self.shapes, self.backend)
+        data = sources.given(x, y, sample_weight, loss, self.shapes, self.backend, rows=rows)
         return self.measured(data, loss, chosen, batch_size, compile)
 
     def measured(
         self, data: Any, loss: Any, chosen: Sequence[Any], batch_size: int | None, compile: bool = True
     ) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
+        if isinstance(data, Chosen) and not data.even:
+            return self._measured_each(data, loss, chosen, batch_size, compile)
         forward, where = self._forward(trunk(self.layer, loss), compile), self.backend
+        if held := getattr(loss, "held", {}):
+            each = {name: np.asarray(values(name, value, range(1), self.members)) for name, value in held.items()}
+            loss = loss.holding({name: where.asarray(value[0, ..., None, None]) for name, value in each.items()})
         found = sources.evaluate(self.layer, forward, data, loss, chosen, self.shapes, batch_size, backend=where)
         host = {name: self.backend.to_host(value).astype(float) for name, value in found.items()}
         return host if self.members is not None else {name: float(value) for name, value in host.items()}
+
+    def _measured_each(
+        self, data: Chosen, loss: Any, chosen: Sequence[Any], batch_size: int | None, compile: bool
+    ) -> dict[str, Any]:
+        """The values of members that have unequally many rows."""
+        found = []
+        for k in range(len(self.seeds)):
+            mine = data.of(k, len(self.shapes.sample), self.backend)
+            found.append(self._lane(k).measured(mine, own(loss, k), chosen, batch_size, compile))
+        return {name: np.asarray([one[name] for one in found]) for name in found[0]}
 
     def value_and_grad(self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> tuple[Array, list[Any]]:
         """The loss on (x, y) and its gradient, a dict of arrays for each layer: the learned entries of `params`.
@@ -168,7 +223,7 @@ class Network(State):
         steps, numbers = self._prepare(loss, self._optimizer_of(None))
         data, xp = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend, lead=True), self.backend.xp
         now = self.progress
-        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first)[0]
+        numbers = numbers.epoch(now)[0]
         value, grads, _ = steps.program.value_and_grad(now.carry.params, now.carry.state, data, numbers, xp=xp)
         return value, self.layouts[0].unflatten(grads, xp=xp)
 
@@ -215,10 +270,10 @@ class Network(State):
         steps, numbers = self._prepare(loss, optimizer)
         data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
-        numbers = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
+        numbers = numbers.epoch(now)[0]
         self._outputs.release()
         carry, value = steps.step(now.carry, data, numbers, compile)
-        self.progress = now._replace(carry=carry, step=now.step + 1)
+        self.progress = now.advanced(carry, 0, 1)
         return value
 
     def explain(self, batch_size: int = 32, loss: Any = None, optimizer: Any = None) -> Summary:
@@ -237,7 +292,7 @@ class Network(State):
         loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
         steps, numbers = self._prepare(loss, optimizer)
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
-        row = numbers.epoch(now.epoch, range(now.step, now.step + 1), now.first, now.learning_rate)[0]
+        row = numbers.epoch(now)[0]
         return explain(steps, now.carry, row, self.shapes, check_count("batch_size", batch_size))
 
     def fit(
@@ -254,9 +309,10 @@ class Network(State):
         class_weight: Any = None,
         metrics: Iterable[Any] = (),
         callbacks: Iterable[Any] = (),
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         verbose: int = 0,
         compile: bool | str = True,
+        rows: Any = None,
     ) -> History:
         """Train for `epochs` further epochs and return what was recorded after each.
 
@@ -264,7 +320,8 @@ class Network(State):
         ----------
         x, y : rows (n, features) and their targets: (n, outputs), (n,) for one output, or class indices (n,). A
             numpy.memmap, h5py.Dataset, zarr.Array or the like is read in blocks as it is needed, never whole. x alone
-            may be an iterable of batches, (x, y) or (x, y, sample_weight).
+            may be an iterable of batches, (x, y) or (x, y, sample_weight). For a stack they may also be lists with each
+            member's own, unequally many, or have an axis of members in front.
         loss : by name or as a callable; None is the last one used, at first the mean squared error.
         optimizer : by name or as an object; None or one equal to the last goes on where that stopped, at first
             Adam(0.001). Another one starts with new state.
@@ -277,18 +334,23 @@ class Network(State):
         class_weight : {class: weight} or "balanced", multiplied into sample_weight, also of what a split holds out.
         metrics : by name or as callables, evaluated after each epoch on (x, y) and on the validation data.
         callbacks : Callback objects or functions (net, epoch, logs).
-        shuffle : draw a new order of rows each epoch, by the seed.
+        shuffle : draw a new order of rows each epoch, by the seed. "shared" gives all members of a stack the first
+            one's order, which is faster where they share x.
         verbose : 0 for silence, 1 for a progress bar, 2 for a line an epoch.
         compile : False runs the steps as the layers are written, to look into them; so does the environment variable
             XPNN_COMPILE=0 everywhere. "jit", or XPNN_COMPILE=jit, has numba compile loops for NumPy, which takes some
             seconds and makes steps of small networks several times as fast (needs `pip install xpnn[jit]`). A compiled
             step is a pure function: what a layer or a loss reads elsewhere than in its arguments is read once.
+        rows : for a stack, which rows each member is trained on: row numbers, which may repeat, or a mask for each, of
+            unequal numbers too (the training rows of folds, bootstraps). Nothing is copied or padded for it: member k
+            is the lone network with its seed, trained on x[rows[k]].
 
         Raises
         ------
         ValueError, TypeError for unusable input, before anything has changed.
         NonFiniteLoss where the loss or a parameter became NaN or infinite. That epoch is undone, as it is where a
-        callback raises or Ctrl-C is pressed; `net.history` keeps what was recorded.
+        callback raises or Ctrl-C is pressed; `net.history` keeps what was recorded. In a stack such a member is stopped
+        and the others are trained on: a RuntimeWarning at the end, and `history.stop_reason`, name it.
 
         >>> net = Network(mlp([1, 1]), seed=0)
         >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], optimizer=optimizers.SGD(0.5), epochs=200)
@@ -299,7 +361,7 @@ class Network(State):
         check_count("epochs", epochs, low=0)
         steps, numbers = self._prepare(loss, optimizer)
         held = (validation_data, validation_split)
-        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile)
+        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile, rows)
         self._outputs.release()
         ready = plan(self, x, y, steps, numbers, asked, watchers(callbacks, verbose))
         return fit_epochs(self, ready, epochs)

@@ -17,7 +17,8 @@ import numpy as np
 from xpnn import evaluation, inputs
 from xpnn._arguments import check_count
 from xpnn.backend import Backend, describe, resolve, to_host
-from xpnn.batches import join, mean, upload
+from xpnn.batches import gather, join, mean, owned, upload
+from xpnn.chosen import Chosen, is_list_of_data, own_data, own_rows
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Sequential
 
@@ -42,8 +43,15 @@ def given(
     *,
     class_weight: Any = None,
     of: str = "",
-) -> Data | Rows | Stream:
+    rows: Any = None,
+) -> Data | Chosen | Rows | Stream:
     """What somebody hands to `fit` or `evaluate`, checked: whole where it is in memory, else as far as can be known."""
+    if is_list_of_data(x, shapes):
+        if rows is not None:
+            raise ValueError("rows chooses rows of one x: leave it out where x is a list with the rows of each member")
+        return own_data(x, y, weight, loss, shapes, backend, class_weight=class_weight, of=of)
+    if rows is not None:
+        return chosen(x, y, weight, rows, loss, shapes, backend, class_weight=class_weight, of=of)
     if any(is_read(values, backend) for values in (x, y, weight)):
         return Rows(x, y, weight, loss, shapes, backend, class_weight, of)
     if y is None and not hasattr(x, "shape"):
@@ -52,6 +60,26 @@ def given(
             raise ValueError(f"{name} cannot be given with an iterable of batches: let it give (x, y, sample_weight)")
         return Stream(x, loss, shapes, backend, of)
     return inputs.data(x, y, weight, loss, shapes, backend, check=True, class_weight=class_weight, of=of)
+
+
+def chosen(
+    x: Any,
+    y: Any,
+    weight: Any,
+    rows: Any,
+    loss: Any,
+    shapes: Shapes,
+    backend: Backend,
+    *,
+    class_weight: Any = None,
+    of: str = "",
+) -> Chosen:
+    """The rows that each member has of data that are in memory."""
+    if any(is_read(values, backend) for values in (x, y, weight)) or y is None:
+        raise ValueError(f"rows chooses from arrays in memory: {of}x is read in blocks, or gives batches itself")
+    data = inputs.data(x, y, weight, loss, shapes, backend, check=True, of=of)
+    found = Chosen(data, own_rows(rows, shapes.members, data.x.shape[-1 - len(shapes.sample)]))
+    return found if class_weight is None else found.weighed(class_weight, backend)
 
 
 def is_read(values: Any, backend: Backend) -> bool:
@@ -286,7 +314,7 @@ def output(
 def evaluate(
     layer: Sequential,
     forward: evaluation.Forward,
-    data: Data | Rows | Stream,
+    data: Data | Chosen | Rows | Stream,
     loss: Callable,
     chosen: Sequence[Callable],
     shapes: Shapes,
@@ -301,7 +329,11 @@ def evaluate(
     """
     xp = backend.xp
     if isinstance(data, Data):
-        return evaluation.evaluate(layer, forward, data, loss, chosen, shapes, batch_size, xp=xp)
+        found = evaluation.output(forward, data.x, shapes, batch_size, xp=xp)
+        return evaluation.evaluate(layer, found, data.y, data.weight, loss, chosen, xp=xp)
+    if isinstance(data, Chosen):
+        found, kept = _chosen_output(forward, data, shapes, batch_size, backend)
+        return evaluation.evaluate(layer, found, *kept, loss, chosen, xp=xp)
     size, kept, losses, shares = _at_once(batch_size), [], [], []
     for part in data.parts():
         found = evaluation.output(forward, part.x, shapes, size, xp=xp)
@@ -313,6 +345,20 @@ def evaluate(
     if chosen:
         values |= evaluation.measured(chosen, *join(kept, len(shapes.output), xp=xp), loss, layer, xp=xp)
     return values
+
+
+def _chosen_output(
+    forward: evaluation.Forward, data: Chosen, shapes: Shapes, batch_size: int | None, backend: Backend
+) -> tuple[Array, tuple[Array, Array | None]]:
+    """The outputs for equally many rows of each member, whose inputs are gathered some at a time, with y and weight."""
+    xp, rows, size, (x, y, weight) = backend.xp, data.numbers(backend), _at_once(batch_size), data.data
+    own = owned(data.data, len(shapes.sample), xp=xp)
+    parts = [
+        forward(gather(x, rows[:, start : start + size], own[0], xp=xp)) for start in range(0, rows.shape[1], size)
+    ]
+    found = parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1 - len(shapes.output))
+    kept = None if weight is None else gather(weight, rows, own[2], xp=xp)
+    return found, (gather(y, rows, own[1], xp=xp), kept)
 
 
 def share(part: Data, rank: int, backend: Backend) -> np.ndarray:

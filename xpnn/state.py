@@ -6,6 +6,7 @@ What is handed out is a copy, and what is handed in is checked before anything o
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -18,8 +19,11 @@ from xpnn.compile.outputs import Outputs
 from xpnn.history import History
 from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
+from xpnn.numbers import Numbers
+from xpnn.own import own
 from xpnn.parameters import Layout, merge
-from xpnn.program import Carry, Numbers, Progress, initial
+from xpnn.program import initial
+from xpnn.progress import Carry, Progress
 from xpnn.schedules import values
 
 
@@ -61,8 +65,8 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """How many epochs `fit` has finished."""
-        return self.progress.epoch
+        """How many epochs `fit` has finished, of a stack those of the member that was trained longest."""
+        return int(np.max(self.progress.epoch))
 
     @property
     def n_params(self) -> int:
@@ -78,7 +82,12 @@ class State:
         """
         now = self.progress
         rate = getattr(now.optimizer, "learning_rate", None) if now.learning_rate is None else now.learning_rate
-        return rate(now.step - now.first) if callable(rate) else rate
+        if not callable(rate):
+            return rate
+        steps = now.step - now.first
+        if not isinstance(steps, np.ndarray):
+            return rate(steps)
+        return tuple(values("rate", rate, range(step, step + 1), self.members)[0][k] for k, step in enumerate(steps))
 
     @learning_rate.setter
     def learning_rate(self, rate: Any) -> None:
@@ -88,8 +97,8 @@ class State:
         self.progress = self.progress._replace(learning_rate=rate)
 
     @property
-    def updates(self) -> int:
-        """How many updates `fit` and `step` have made."""
+    def updates(self) -> Any:
+        """How many updates `fit` and `step` have made; an array where members of a stack have made unequally many."""
         return self.progress.step
 
     @property
@@ -149,6 +158,31 @@ class State:
         new._forget()
         new.progress = self.progress.map(lambda array: backend.copy(backend.asarray(array)))
         return new
+
+    def __getitem__(self, member: int) -> Self:
+        """Member `member` of a stack as a lone network, training state included, in memory of its own.
+
+        >>> import xpnn
+        >>> stack = xpnn.Network(xpnn.mlp([1, 1]), members=3, seed=5)
+        >>> stack[-1].seed
+        7
+        """
+        if self.members is None:
+            raise TypeError("a lone network has no members to choose from")
+        number = operator.index(member)
+        if not -self.members <= number < self.members:
+            raise IndexError(f"member must be from 0 to {self.members - 1}, got {member}")
+        return self._lane(number % self.members).copy()
+
+    def _lane(self, member: int) -> Self:
+        """Member `member` of a stack as a lone network, which shares its memory: for use within one call."""
+        lone = object.__new__(type(self))
+        lone.__dict__.update(self.__dict__)
+        lone.shapes, lone.seeds = self.shapes._replace(members=None), (self.seeds[member],)
+        lone.layer, lone.progress = own(self.layer, member), self.progress.lane(member)
+        lone.history = self.history.lane(member)
+        lone._forget()
+        return lone
 
     def copy(self) -> Self:
         """The same network, training state included, in memory of its own."""

@@ -16,8 +16,8 @@ from xpnn.backend import Backend, describe, resolve, to_host
 from xpnn.batches import step_keys
 from xpnn.layers import Layer, Step, map_layers
 from xpnn.losses import Loss
+from xpnn.numbers import pick
 from xpnn.parameters import Layout, merge
-from xpnn.program import pick
 
 Array = Any
 

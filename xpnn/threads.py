@@ -53,6 +53,13 @@ def one_thread(wanted: bool) -> Iterator[None]:
             _set(libraries, before)
 
 
+def blas_threads() -> int:
+    """How many threads products take outside any fit: as many as somebody lets this process have."""
+    with _pool.lock:
+        numbers = _pool.before if _pool.askers else [one.num_threads for one in _controller().lib_controllers]
+    return max(numbers, default=1)
+
+
 def _set(libraries: Any, numbers: list[int]) -> None:
     for library, number in zip(libraries, numbers, strict=True):
         library.set_num_threads(number)

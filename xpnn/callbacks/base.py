@@ -23,8 +23,11 @@ class Callback:
     def on_epoch_begin(self, net: Any, epoch: int) -> None:
         """Before epoch number `epoch`, counted from 0 over the network's life."""
 
-    def on_epoch_end(self, net: Any, epoch: int, logs: Mapping[str, Any]) -> bool | None:
-        """After epoch number `epoch`; True stops training."""
+    def on_epoch_end(self, net: Any, epoch: int, logs: Mapping[str, Any]) -> Any:
+        """After epoch number `epoch`; True stops training, of a stack a list or array of bools that of some members.
+
+        What is recorded of a member that was stopped before is NaN.
+        """
 
     def on_fit_end(self, net: Any, history: Any) -> None:
         """After the last epoch, and also where training was broken off, once the unfinished epoch is undone."""

@@ -36,8 +36,8 @@ class EarlyStopping(Monitor):
 
     Put back are parameters, layer state and optimizer state together, at the end of every `fit`: also where all epochs
     were trained, Ctrl-C was pressed or an error was raised. The counts of epochs and updates go on, so that further
-    training sees new orders of rows. In a stack each member has its own best epoch and its own end, after which nothing
-    counts for it any more; training stops with the last. Each `fit` starts afresh.
+    training sees new orders of rows. In a stack each member has its own best epoch and its own end, after which it is
+    trained no further. Each `fit` starts afresh.
 
     Parameters
     ----------
@@ -90,13 +90,18 @@ class EarlyStopping(Monitor):
         value, carry = logs[self.monitor], None
         numbers = numbers_of(value)
         before = self._stands[-1].members if self._stands else [_Best()] * len(numbers)
-        members = [self._after(*one, epoch) for one in zip(before, numbers, strict=True)]
+        trained = net.history.going(len(numbers))
+        members = [
+            self._after(member, number, epoch) if goes_on else member
+            for member, number, goes_on in zip(before, numbers, trained, strict=True)
+        ]
         if self.restore_best_weights:
             better = [member.best_epoch == epoch for member in members]
             carry = net.progress.carry_of(better, self._stands[-1].carry if self._stands else None, net.backend)
         self._stands = [*self._stands[-1:], _Stand(epoch, members, value, carry)]
         self._show(self._stands[-1])
-        return all(member.stopped_epoch is not None for member in members)
+        stops = [member.stopped_epoch is not None for member in members]
+        return stops if getattr(value, "ndim", 0) else stops[0]
 
     def _after(self, member: _Best, value: float, epoch: int) -> _Best:
         if member.stopped_epoch is not None:

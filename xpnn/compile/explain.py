@@ -11,7 +11,8 @@ from xpnn.compile.namespace import ELEMENTWISE
 from xpnn.compile.steps import Steps
 from xpnn.compile.traced import Traced
 from xpnn.inputs import Data, Shapes
-from xpnn.program import Carry, StepNumbers, tree_of
+from xpnn.program import StepNumbers, tree_of
+from xpnn.progress import START, Carry
 from xpnn.summary import Summary
 
 Array = Any
@@ -74,7 +75,7 @@ def cost_lines(net: Any, rows: int = 32) -> list[str]:
         lines.append(f"{rows} rows to predict: {amount(cost(traced.plan))}")
         steps, numbers = net._prepare(loss, optimizer)
         now = net.progress.started(loss, optimizer, xp=net.backend.xp)
-        traced = traced_step(steps, now.carry, numbers.epoch(0, range(1), 0)[0], net.shapes, rows)
+        traced = traced_step(steps, now.carry, numbers.epoch(START)[0], net.shapes, rows)
         lines.append(f"{rows} rows to train on: {amount(cost(traced.plan))}")
     except Exception:  # a layer that looks at numbers, or a network without parameters
         pass

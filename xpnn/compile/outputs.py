@@ -8,7 +8,8 @@ from xpnn.backend import Backend
 from xpnn.compile.steps import KEPT, LARGE, how, labels_of
 from xpnn.compile.traced import Attempts, Traced
 from xpnn.layers import Sequential, walk
-from xpnn.program import Carry, tree_of
+from xpnn.program import tree_of
+from xpnn.progress import Carry
 
 Array = Any
 

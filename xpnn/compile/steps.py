@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xpnn.backend import Backend
+from xpnn.batches import owned
 from xpnn.compile.traced import Attempts, Traced
 from xpnn.inputs import Data
 from xpnn.parameters import Layout
-from xpnn.program import Carry, Program, StepNumbers, map_arrays
+from xpnn.program import Program, StepNumbers
+from xpnn.progress import Carry, map_arrays
 
 Array = Any
 
@@ -66,6 +69,13 @@ class Steps:
         self.traced: dict[Any, Traced] = {}
         self._jitted: dict[bool, Callable[..., Any]] = {}
         self._asked: tuple[Any, Any, dict[Any, Traced | None]] = (None, None, {})
+        self.kept, self._others = KEPT, list[Steps]()
+
+    def workers(self, count: int) -> list[Steps]:
+        """These steps, and as many more of the same as there are further threads: a program is run by one at a time."""
+        while len(self._others) < count - 1:
+            self._others.append(Steps(self.program, self.rank, self.backend))
+        return [self, *self._others[: count - 1]]
 
     def epoch(self, carry: Carry, data: Data | None, weighed: bool, compile: bool | str = True) -> EagerEpoch:
         """What runs the steps of an epoch that begins with `carry`.
@@ -88,6 +98,8 @@ class Steps:
         """Let go of the data of the last epoch, and of programs with large buffers, which are soon made again."""
         self._asked = (None, None, {})
         self.traced = {key: traced for key, traced in self.traced.items() if traced.plan.memory <= LARGE}
+        for other in self._others:
+            other.release()
 
     def step(self, carry: Carry, batch: Data, numbers: StepNumbers, compile: bool | str = True) -> tuple[Carry, Array]:
         """One update, which leaves `carry` as it is."""
@@ -126,7 +138,7 @@ class Steps:
         None where there is none, of which `attempts` knows the reason.
         """
         role, key = key[0], (*key, jit)
-        if self.compiled and key not in self.traced and len(self.traced) < KEPT:
+        if self.compiled and key not in self.traced and len(self.traced) < self.kept:
             found = self.attempts.make(lambda: self.trace(role, trees, weighed, jit))
             if found is None:
                 self.compiled = ""
@@ -163,6 +175,15 @@ class EagerEpoch:
     def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool):
         self.steps, self.carry, self.data, self.weighed = steps, carry, data, weighed
 
+    def of(self, start: int, stop: int) -> EagerEpoch:
+        """The same of some members of a stack: what changes their arrays where they lie changes these."""
+        part, data = copy(self), self.data
+        part.carry = map_arrays(lambda array: array[start:stop, ...], self.carry)
+        if data is not None and any(own := owned(data, self.steps.rank, xp=self.steps.backend.xp)):
+            pairs = zip(data, own, strict=True)
+            part.data = Data(*(array[start:stop, ...] if mine else array for array, mine in pairs))
+        return part
+
     def __call__(self, item: Any, numbers: StepNumbers) -> tuple[Any, Any]:
         """The objective before one update, and the batch's weight or how many rows it has.
 
@@ -195,11 +216,16 @@ class TracedEpoch(EagerEpoch):
 
     def __init__(self, steps: Steps, carry: Carry, data: Data | None, weighed: bool, jit: bool):
         (params, state, memory), host = carry, steps.backend.name == "numpy"
-        copy: Any = partial(np.array, order="C") if host else steps.backend.copy  # programs count on rows one by one
-        own = Carry(copy(params), copy(state) if steps.program.state.size else state, map_arrays(copy, memory))
-        super().__init__(steps, own, data, weighed)
+        own: Any = partial(np.array, order="C") if host else steps.backend.copy  # programs count on rows one by one
+        carry = Carry(own(params), own(state) if steps.program.state.size else state, map_arrays(own, memory))
+        super().__init__(steps, carry, data, weighed)
         self._bound: dict[Any, Bound | None] = {}
         self._programs, self.jit = steps.programs(data, weighed, jit), jit
+
+    def of(self, start: int, stop: int) -> EagerEpoch:
+        part: Any = super().of(start, stop)
+        part._bound, part._programs = {}, self.steps.programs(part.data, self.weighed, self.jit)
+        return part
 
     def __call__(self, item: Any, numbers: StepNumbers) -> tuple[Any, Any]:
         key = None if item is None else item.shape if self.data is not None else _shapes(item)
@@ -215,6 +241,7 @@ class TracedEpoch(EagerEpoch):
     def _bind(self, key: Any, item: Any, numbers: StepNumbers) -> Bound | None:
         rows, batch = (item, None) if self.data is not None else (None, item)
         trees = {"carry": self.carry, "data": self.data, "numbers": numbers, "rows": rows, "batch": batch}
+        key = self.carry.params.shape, key
         if key not in self._programs:
             full = ("epoch", self.weighed, _shapes(self.data), key)
             self._programs[key] = self.steps.program_of(full, trees, self.weighed, self.jit)

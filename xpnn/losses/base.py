@@ -11,10 +11,12 @@ are computed together, which is stable where the probability itself would round 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import Shown
+from xpnn._arguments import Shown, hyper_parameter
 from xpnn.activations.base import Activation
 from xpnn.layers.base import Array
 from xpnn.special import by_hand
@@ -28,13 +30,35 @@ class Loss(Shown):
     each row's mean with respect to the prediction, (*members, batch, outputs). `targets` is "float" (target of the
     prediction's shape, or of the width that `target_width` says) or "classes" (class indices (*, batch) of an integer
     type, or class probabilities (*, batch, outputs) of the prediction's type). `target_range` bounds a floating-point
-    target's values; `threshold` is where a score without a link says yes.
+    target's values; `threshold` is where a score without a link says yes. `numbers` names the fields that are a number,
+    or one for each member of a stack, with the bounds of each.
     """
 
     link: ClassVar[Activation | None] = None
     targets: ClassVar[str] = "float"
     target_range: ClassVar[tuple[float, float] | None] = None
     threshold: ClassVar[float | None] = None
+    numbers: ClassVar[Mapping[str, Any]] = {}
+
+    def __post_init__(self):
+        for name, bounds in self.numbers.items():
+            value = hyper_parameter(name, getattr(self, name), **bounds)
+            if callable(value):
+                raise TypeError(f"{name} must be a number, or one for each member, got {value!r}")
+            object.__setattr__(self, name, value)
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """The numbers that are not 0: whether one is, is structure and no number."""
+        found = {name: getattr(self, name) for name in self.numbers}
+        return {name: value for name, value in found.items() if not isinstance(value, float) or value != 0.0}
+
+    def holding(self, numbers: Mapping[str, Array]) -> Loss:
+        """The same with arrays of shape (*members, 1, 1) in the place of its numbers."""
+        held = copy(self)
+        for name, array in numbers.items():
+            object.__setattr__(held, name, array)
+        return held
 
     def __call__(
         self, prediction: Array, target: Array, *, xp: Any = None, weight: Array | None = None
@@ -45,6 +69,8 @@ class Loss(Shown):
         cannot be traced by jax.jit.
         """
         look = xp is None
+        if own := [name for name in self.numbers if isinstance(getattr(self, name), tuple)]:
+            raise ValueError(f"{own[0]} of {self} has one number for each member of a stack: one is wanted here")
         if xp is None:
             prediction, xp = by_hand(prediction)
             target = _like(target, prediction, self.targets, xp)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import BELOW_ONE, check_number
+from xpnn._arguments import BELOW_ONE, Number, check_number
 from xpnn.activations.basic import sigmoid, softmax
 from xpnn.losses.base import Loss, class_rows
 
@@ -30,16 +30,15 @@ class BinaryCrossEntropy(Loss):
            [ 0.  ]]))
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: Number = 0.0
 
     link: ClassVar = sigmoid
     target_range: ClassVar = (0.0, 1.0)
 
-    def __post_init__(self):
-        object.__setattr__(self, "label_smoothing", check_number("label_smoothing", self.label_smoothing, **BELOW_ONE))
+    numbers: ClassVar = {"label_smoothing": BELOW_ONE}
 
     def terms(self, prediction, target, *, xp):
-        if self.label_smoothing:
+        if "label_smoothing" in self.held:
             target = (1.0 - self.label_smoothing) * target + 0.5 * self.label_smoothing
         probability, _ = sigmoid.value(prediction, xp=xp)
         return _cross_entropy(prediction, target, xp), (probability - target) * (1.0 / prediction.shape[-1])
@@ -63,18 +62,18 @@ class SoftmaxCrossEntropy(Loss):
     (0.6931, array([[ 0.5, -0.5]]))
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: Number = 0.0
 
     link: ClassVar = softmax
     targets: ClassVar = "classes"
     target_range: ClassVar = (0.0, 1.0)
 
-    def __post_init__(self):
-        object.__setattr__(self, "label_smoothing", check_number("label_smoothing", self.label_smoothing, **BELOW_ONE))
+    numbers: ClassVar = {"label_smoothing": BELOW_ONE}
 
     def terms(self, prediction, target, *, xp):
         target, mass = class_rows(target, prediction, xp=xp)
-        if smoothing := self.label_smoothing:
+        if "label_smoothing" in self.held:
+            smoothing = self.label_smoothing
             target = (1.0 - smoothing) * target + smoothing / prediction.shape[-1]
             mass = (1.0 - smoothing) * mass + smoothing
         logarithm, powers, total = _log_softmax(prediction, xp)

@@ -12,7 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnn import inputs, optimizers
 from xpnn.architecture import trunk
 from xpnn.network import Network
-from xpnn.program import Numbers, Program
+from xpnn.numbers import Numbers
+from xpnn.program import Program
+from xpnn.progress import START
 
 _STOPPED = 99  # scipy's status where the callback ended it
 
@@ -32,7 +34,7 @@ def minimize(estimator: Any, x: Any, y: Any, loss: Any, weight: Any) -> tuple[fl
     backend = net.backend
     data = inputs.data(x, y, weight, loss, net.shapes, backend, check=True)
     program = Program(trunk(net.layer, loss), *net.layouts, loss, optimizers.SGD())
-    numbers = Numbers(program, net.seeds, net.members, backend).epoch(0, range(1), 0)[0]
+    numbers = Numbers(program, net.seeds, net.members, backend).epoch(START)[0]
     state = net.progress.carry.state
 
     def function(flat: np.ndarray) -> tuple[float, np.ndarray]:
