@@ -51,7 +51,7 @@ class Recording(Callback):
 
 def by_member(net) -> list[list[bytes]]:
     """The bytes of every array that training changes, for each member."""
-    arrays = [net.backend.to_host(array) for array in xpnn.program.leaves(net.progress.carry)]
+    arrays = [net.backend.to_host(array) for array in xpnn.progress.leaves(net.progress.carry)]
     if net.members is None:
         return [[array.tobytes() for array in arrays]]
     return [[array[k].tobytes() for array in arrays] for k in range(net.members)]

@@ -100,7 +100,7 @@ def test_every_optimizer_on_the_same_gradients(optimizer, members):
         numbers = hyper(optimizer, NUMPY, step, shape)
         return numbers | table | {"learning_rate": numbers["learning_rate"] * table["multiplier"]}
 
-    carry = xpnn.program.map_arrays(np.copy, eager)
+    carry = xpnn.progress.map_arrays(np.copy, eager)
     trees = {"carry": carry, "grads": grads[0], "numbers": given(0)}
     traced = Traced(function, trees, lambda name: name, NUMPY, ("carry.",))
     run, arguments = traced.bind(**trees), traced.arguments("grads", "numbers")

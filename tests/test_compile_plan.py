@@ -152,7 +152,7 @@ def bind(params, state, x, y):
         c1_1x6_dot(t1, t4)  # matmul (1, 1) float32, block 4
         multiply(t4_view, c0_166667, kept)  # multiply () float32
         multiply(c0_333333, t3, t3)  # multiply (6, 1) float32, block 3
-        t3_dot(weight_2_T, t5)  # matmul (6, 4) float32, block 1
+        multiply(t3, weight_2_T, t5)  # multiply (6, 4) float32, block 1
         t2_T_dot(t3, d_weight_2)  # matmul (4, 1) float32
         c1_1x6_dot(t3, d_bias_2)  # matmul (1, 1) float32
         greater(t2, c0, t7)  # greater (6, 4) bool, block 3

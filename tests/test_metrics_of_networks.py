@@ -111,7 +111,7 @@ def test_measuring_a_network_waits_for_nothing(net, request):
     data = inputs.data(X, y, np.ones(24), loss, net.shapes, net.backend)
     forward = net._forward(trunk(net.layer, loss), compile=False)
     request.getfixturevalue("blind")
-    found = evaluation.evaluate(net.layer, forward, data, loss, asked, net.shapes, None, xp=net.backend.xp)
+    found = evaluation.evaluate(net.layer, forward(data.x), *data[1:], loss, asked, xp=net.backend.xp)
     assert {value.shape for value in found.values()} == {(2,)}
 
 

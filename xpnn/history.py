@@ -89,11 +89,11 @@ class History:
         """Whether training goes on, of one member at least."""
         return self.stop_reason is None or (isinstance(self.stop_reason, list) and None in self.stop_reason)
 
-    def going(self, members: int) -> list[bool]:
-        """Which members have no reason yet to stop; of a lone network the one."""
-        return (
-            [reason is None for reason in self.stop_reason] if isinstance(self.stop_reason, list) else [True] * members
-        )
+    def going(self, numbers: int) -> list[bool]:
+        """Whether each of the members that so many numbers were recorded of, or all as one, have no reason to stop."""
+        given = self.stop_reason if isinstance(self.stop_reason, list) else [self.stop_reason]
+        found = [reason is None for reason in given]
+        return found if numbers == len(found) else [any(found)] * numbers
 
     @property
     def stopped(self) -> np.ndarray:

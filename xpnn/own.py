@@ -49,9 +49,9 @@ def own_number(value: Any, member: int) -> Any:
 def own(settings: Any, member: int) -> Any:
     """A layer, loss or optimizer as `member` has it, the layers and losses in it too; itself where all have the same.
 
-    >>> from xpnn.optimizers import Adam
+    >>> from xpnn import Adam
     >>> own(Adam((0.1, 0.2)), 1)
-    Adam(0.2)
+    Adam(learning_rate=0.2)
     """
     if not is_dataclass(settings) or isinstance(settings, type):
         return settings
@@ -78,9 +78,9 @@ def numbers_of(settings: Any) -> set[str]:
 def merged(each: Sequence[Any], name: str = "settings") -> Any:
     """The layers, losses or optimizers of lone networks as one of a stack, with one number a member where they differ.
 
-    >>> from xpnn.optimizers import Adam
+    >>> from xpnn import Adam
     >>> merged([Adam(0.1), Adam(0.2)])
-    Adam((0.1, 0.2))
+    Adam(learning_rate=(0.1, 0.2))
 
     Raises
     ------

@@ -353,8 +353,9 @@ def _chosen_output(
     """The outputs for equally many rows of each member, whose inputs are gathered some at a time, with y and weight."""
     xp, rows, size, (x, y, weight) = backend.xp, data.numbers(backend), _at_once(batch_size), data.data
     own = owned(data.data, len(shapes.sample), xp=xp)
+    count = rows.shape[1]
     parts = [
-        forward(gather(x, rows[:, start : start + size], own[0], xp=xp)) for start in range(0, rows.shape[1], size)
+        forward(gather(x, rows[:, start : min(start + size, count)], own[0], xp=xp)) for start in range(0, count, size)
     ]
     found = parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1 - len(shapes.output))
     kept = None if weight is None else gather(weight, rows, own[2], xp=xp)

@@ -88,7 +88,7 @@ def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked,
         if stacked:
             train, held = hold_out_each(train, rank, asked.validation_split, net.seeds, backend)
         else:
-            train, held = hold_out(train, rank, asked.validation_split, net.seeds[0], backend)
+            train, held = hold_out(train, rank, asked.validation_split, net.seeds[0], backend)  # type: ignore[arg-type]
     batches, compile = batches_of(train, rank, asked, net.seeds, stacked, backend), asked.compile
     groups = Groups(steps, numbers, batches, shapes.members, compile) if shapes.members is not None else None
     rows = max(asked.batch_size or 0, ROWS)
@@ -231,10 +231,10 @@ def _fit_together(net: Any, plan: Plan, history: History, epochs: int) -> tuple[
 
 def _fit_epoch(net: Any, plan: Plan, history: History) -> None:
     """One epoch, its record and its callbacks, and who is trained no further after it."""
-    number = net.epoch
     for watcher in plan.watchers:
-        watcher.on_epoch_begin(net, number)
-    now = net.progress = _started(net, plan)
+        watcher.on_epoch_begin(net, net.epoch)
+    now, number = _started(net, plan), net.epoch  # one that was reset counts anew
+    net.progress = now
     if plan.groups is None:
         net.progress, loss = _lone_epoch(plan, now)
         logs = {name: float(value) for name, value in ({"loss": loss} | plan.measure()).items()}
@@ -243,7 +243,7 @@ def _fit_epoch(net: Any, plan: Plan, history: History) -> None:
         done = plan.groups.epoch(now)
         net.progress = done.progress
         measured = {} if not done.trained.any() else plan.measure()
-        logs = {"loss": done.loss} | {name: np.where(done.trained, v, np.nan) for name, v in measured.items()}
+        logs = {"loss": done.loss} | {name: of_trained(value, done.trained) for name, value in measured.items()}
         logs |= {name: np.full(len(done.loss), np.nan) for name in plan.better if name not in logs}
         history.append(number, logs, done.trained)
         history.stop(done.diverged, "diverged")
@@ -251,6 +251,11 @@ def _fit_epoch(net: Any, plan: Plan, history: History) -> None:
         history.stop(watcher.on_epoch_end(net, number, logs), watcher.reason)
     if plan.groups is not None:
         plan.groups.stop(history.stopped)
+
+
+def of_trained(value: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """What was measured, NaN for members that were not trained; a metric may give one number for the stack."""
+    return np.where(trained, value, np.nan) if value.ndim else value
 
 
 def _lone_epoch(plan: Plan, now: Progress) -> tuple[Progress, Any]:

