@@ -146,16 +146,18 @@ class Batches:
     def _parts(self, number: Any) -> Iterator[Part]:
         """The batches of members that have unequally many rows, the most first: none of them has a row too many.
 
-        In each round the members that have a full batch left are one stack, and those that have as many rows left
-        another.
+        In each round those that have as many rows left are stacks of 1, 2, 4, 8 ... members, so that few programs serve
+        all rounds.
         """
         order, counts, size = self._order(number), np.asarray(self.counts), self.batch_size
         for start in range(0, self.rows, size):
             left = np.minimum(counts - start, size)
             for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(left)) + 1):
                 low, high, rows = int(part[0]), int(part[-1]) + 1, int(left[part[0]])
-                if rows > 0:
-                    yield Part(low, high, order[low:high, start : start + rows])
+                while rows > 0 and low < high:
+                    stop = low + (1 << ((high - low).bit_length() - 1))
+                    yield Part(low, stop, order[low:stop, start : start + rows])
+                    low = stop
 
     def epoch(self, number: int) -> Iterator[Data]:
         """The batches of epoch `number` of a lone network, or of a stack whose members have equally many rows."""

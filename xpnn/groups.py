@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn.batches import Batches, mean
-from xpnn.compile.steps import Steps
+from xpnn.compile.steps import KEPT, Steps
 from xpnn.epochs import BrokenOff, Epoch, epoch_numbers, read, read_all, run_epoch, until, updated
 from xpnn.numbers import Numbers
 from xpnn.program import Program, StepNumbers
@@ -56,6 +56,9 @@ class Groups:
         self.active = np.ones(members, dtype=bool)
         self.apart = isinstance(batches, Batches)  # others give their batches to all members at once
         self.workers = steps.workers(self._threads(steps))
+        if self.apart and not batches.even:  # as many shapes of last batches as there are members
+            for worker in self.workers:
+                worker.kept = max(worker.kept, KEPT + members)
         self._form()
 
     def _threads(self, steps: Steps) -> int:

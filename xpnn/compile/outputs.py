@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from xpnn.backend import Backend
 from xpnn.compile.steps import KEPT, LARGE, how, labels_of
 from xpnn.compile.traced import Attempts, Traced
@@ -39,14 +41,17 @@ class Outputs:
         """The output for `x`, in memory of its own or, where it is `x` itself, in that."""
         if not (compile and self.compiled):
             return self._forward(layer, carry.params, carry.state, x, xp=self.backend.xp)
-        rows = x.shape[0] if x.ndim == self.rank + 1 and carry.params.ndim == 1 else 0
+        axis = x.ndim - self.rank - 1
+        rows = x.shape[axis] if axis <= carry.params.ndim - 1 else 0
         if rows <= ROWS or self.backend.name != "numpy" or not _apart(layer):
             return self._at_once(layer, carry, x)
-        y = None
+        y, before = None, (slice(None),) * axis
         for start in range(0, rows, ROWS):
-            found = self._at_once(layer, carry, x[start : start + ROWS, ...], worth=rows >= 2 * ROWS)
-            y = self.backend.xp.empty((rows, *found.shape[1:]), dtype=found.dtype) if y is None else y
-            y[start : start + ROWS, ...] = found
+            piece = slice(start, start + ROWS)
+            found = self._at_once(layer, carry, x[(*before, piece, ...)], worth=rows >= 2 * ROWS)
+            if y is None:
+                y = np.empty((*found.shape[:-2], rows, found.shape[-1]), dtype=found.dtype)
+            y[..., piece, :] = found
         return y
 
     def _at_once(self, layer: Sequential, carry: Carry, x: Array, worth: bool = False) -> Array:
