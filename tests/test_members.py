@@ -1,5 +1,6 @@
 """Many networks in one fit: lane k is the lone network k, whatever the others do."""
 
+import pickle
 import threading
 import tracemalloc
 
@@ -119,6 +120,7 @@ def test_training_goes_on_where_members_stand_apart():
     for options in calls:
         stack.fit(X, Y, optimizer=Adam(schedule), rows=rows, **options)
     stack.step(X[:5], Y[:5])
+    assert f"{min(stack.updates)} to {max(stack.updates)} updates" in str(stack.summary())
     for k in range(3):
         lone = Network(mlp([3, 4, 1], dropout=0.2), seed=5 + k)
         for options in calls:
@@ -126,6 +128,19 @@ def test_training_goes_on_where_members_stand_apart():
             lone.fit(X[rows[k]], Y[rows[k]], optimizer=optimizer, **options)
         lone.step(X[:5], Y[:5])
         assert equal(stack, k, lone)
+
+
+def test_a_stack_of_unequal_members_can_be_copied_pickled_moved_and_reset():
+    stack, rows = Network(mlp([3, 4, 1], dropout=0.1), members=2), [np.arange(5), np.arange(20)]
+    stack.fit(X, Y, epochs=2, batch_size=4, rows=rows)
+    others = [stack.copy(), pickle.loads(pickle.dumps(stack)), stack.to("numpy")]
+    stack.fit(X, Y, epochs=2, batch_size=4, rows=rows)
+    for other in others:
+        assert list(other.updates) == [4, 10]
+        other.fit(X, Y, epochs=2, batch_size=4, rows=rows)
+        assert all(np.array_equal(a, b) for a, b in zip(arrays(other), arrays(stack), strict=True))
+    stack.reset()
+    assert (stack.epoch, stack.updates) == (0, 0)
 
 
 def test_members_of_every_backend_are_the_lone_networks(eager):

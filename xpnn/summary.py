@@ -35,5 +35,7 @@ def summary(net: Any, costs: Sequence[str]) -> Summary:
     """The table, the memory that the numbers take, what they cost, and how far training has come."""
     learned, state = (layout.size * BYTES[net.backend.dtype] * (net.members or 1) for layout in net.layouts)
     lines = [table(net), f"{learned:,} bytes of parameters, {state:,} of layer state"]
-    done = f"trained for {net.epoch} epochs, {net.updates} updates" if net.updates else "not trained"
+    made = net.updates
+    made = f"{made.min()} to {made.max()}" if getattr(made, "ndim", 0) else made  # members may have made unequally many
+    done = f"trained for {net.epoch} epochs, {made} updates" if made else "not trained"
     return Summary("\n".join([*lines, *costs, done]))
