@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -210,6 +211,10 @@ def test_the_limit_is_the_products_of_a_step(monkeypatch):
     step = [(8, 5, 8), (5, 8, 8), (8, 8, 3), (8, 8, 3), (8, 3, 8)]
     assert sorted(sizes) == sorted(step * BATCHES.steps)
     sizes.clear()
+    made("limit", replace(BATCHES, rows=19, members=4), "numpy")(1)
+    last = [(3, 5, 8), (5, 3, 8), (3, 8, 3), (8, 3, 3), (3, 3, 8)]
+    assert sorted(sizes) == sorted((step * 2 + last) * 4)
+    sizes.clear()
     made("limit", OUTPUT, "numpy")(2)
     assert sizes == [(4, 5, 8), (4, 8, 3)] * 2
     with pytest.raises(RuntimeError, match="no limit for cupy"):
@@ -248,8 +253,8 @@ def test_one_thread_and_two_by_the_command(tmp_path):
 
 
 def test_the_bars():
-    assert set(bars.ONE_THREAD) == set(WORKLOADS)
-    for asked in (bars.ONE_THREAD, bars.EAGER, bars.TWO_THREADS):
+    assert set(bars.ONE_THREAD) | set(bars.MANY) == set(WORKLOADS)
+    for asked in (bars.ONE_THREAD, bars.EAGER, bars.MANY, bars.TWO_THREADS, bars.MANY_TWO_THREADS):
         for row in asked.values():
             for name, (bar, goal) in row.items():
                 over, under, at_most = bars.RATIOS[name]

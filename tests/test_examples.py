@@ -30,6 +30,8 @@ def test_all_examples_are_here():
         "03_own_layer.py",
         "04_first_table.py",
         "05_wine_regression.py",
+        "06_ensemble.py",
+        "07_many_networks.py",
     ]
 
 
@@ -98,3 +100,32 @@ def test_an_interval_for_wine():
     one, always = percents(out, r"one number is off by (\S+) on", r"is off by (\S+)\n")
     assert one < 0.9 * always
     assert 83.0 < percents(out, r"the interval holds (\S+)%")[0] < 97.0
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_an_ensemble_for_scikit_learns_diabetes(where):
+    out = run("06_ensemble.py", "--backend", where, "--epochs", 20)
+    assert "progression of diabetes: 331 rows to learn from, 111 to be tested on; 25 to 346" in out
+    one, sixteen = percents(out, r"R2 of one network (\S+),", r"of sixteen (\S+)")
+    assert sixteen > one
+    assert 80.0 < percents(out, r"90% wanted: .* calibrated, (\S+)% inside")[0] <= 100.0
+
+
+@pytest.mark.skipif(not DATA, reason="the environment variable XPNN_DATA names no folder with the two tables")
+def test_an_ensemble_for_wine_and_abalone():
+    for table in run("06_ensemble.py", "--data", DATA, "--epochs", 20).split("mark of a wine")[1].split("rings of an"):
+        surest, least = percents(table, r"surest: std .*off by (\S+)", r"least sure: std .*off by (\S+)")
+        assert surest < 0.9 * least
+        for wanted in (90, 80):
+            found = percents(table, rf"{wanted}% wanted: .* calibrated, (\S+)% inside")[0]
+            assert found == pytest.approx(wanted, abs=4.0)
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_a_network_for_each_sensor(where, tmp_path):
+    count = 12 if where == "numpy" else 3
+    out = run("07_many_networks.py", "--backend", where, "--sensors", count, "--epochs", 1, "--folder", tmp_path)
+    diverged = re.findall(r"(sensor-\d+) \(learning rate", out)
+    assert f"{len(diverged)} diverged" in out
+    expected = sorted({f"sensor-{k:03}" for k in range(count)} - set(diverged))
+    assert sorted(path.stem for path in tmp_path.iterdir()) == expected

@@ -245,7 +245,8 @@ def test_rows_are_numbers_or_masks():
     held = [~mask for mask in masks]
     scores = one.evaluate(X, Y, rows=held)["loss"]
     assert scores == pytest.approx([one[k].evaluate(X[rows], Y[rows])["loss"] for k, rows in enumerate(held)], abs=0)
-    assert one.history["mean_absolute_error"][-1][1] == one[1].evaluate(X[FOLDS[1]], Y[FOLDS[1]], metrics=["mae"])["mean_absolute_error"]
+    found = one[1].evaluate(X[FOLDS[1]], Y[FOLDS[1]], metrics=["mae"])
+    assert one.history["mean_absolute_error"][-1][1] == found["mean_absolute_error"]
 
 
 def test_class_weights_are_of_each_members_own_rows():
@@ -336,7 +337,11 @@ def test_a_member_is_a_network_of_its_own_and_a_stack_is_made_of_them():
         (lambda net: net[0].fit(X, Y, rows=[[0]]), ValueError, "of a lone network give x"),
         (lambda net: Network.stack([]), ValueError, "at least one"),
         (lambda net: Network.stack([net]), ValueError, "lone networks"),
-        (lambda net: Network.stack([net[0], Network(mlp([3, 5, 1]))]), ValueError, "out_features cannot be .*: 4 of member 0 and 5"),
+        (
+            lambda net: Network.stack([net[0], Network(mlp([3, 5, 1]))]),
+            ValueError,
+            "4 of member 0 and 5 of",
+        ),
         (lambda net: net.fit(X, LABELS, losses.SoftmaxCrossEntropy((0.1,))), ValueError, "label_smoothing must have"),
     ],
 )

@@ -96,6 +96,7 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         Quantile,
         SoftmaxCrossEntropy,
     )
+    from xpnn.members import fit_many
     from xpnn.network import Network, mlp
     from xpnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
     from xpnn.schedules import (
@@ -136,6 +137,7 @@ _HOME = {
     "Layer LayerNorm Maxout PReLU RMSNorm Residual Sequential Standardize",
     "losses": "BinaryCrossEntropy Focal GaussianNLL Huber Loss MeanAbsoluteError MeanSquaredError Penalized Poisson "
     "Quantile SoftmaxCrossEntropy",
+    "members": "fit_many",
     "network": "Network mlp",
     "optimizers": "SGD Adagrad Adam AdamW Lion NAdam Optimizer RAdam RMSprop",
     "schedules": "CosineDecay ExponentialDecay InverseScaling InverseTimeDecay OneCycle Piecewise PolynomialDecay "

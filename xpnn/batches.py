@@ -125,19 +125,20 @@ class Batches:
 
     def _order(self, number: Any) -> Array:
         """Row numbers on the device: (rows,), or (members, rows) padded with zeros for members that have fewer."""
-        shuffled = bool(self.shuffle) and self.steps > 1
+        lanes: list[Any]
         if self.shuffle == "shared":
-            epoch = int(np.max(number))
-            lanes = [row_order(generator(self.first, ORDER, epoch), self.rows, shuffled)] * len(self.counts)
+            order = row_order(generator(self.first, ORDER, int(np.max(number))), self.rows, self.steps > 1)
+            lanes = [order] * len(self.counts)
             if self.own is None:
                 return self.backend.asarray(lanes[0], dtype=None)
         else:
-            draws = draws_of(self.seeds, number)
             counts = self.counts if self.own is not None else self.counts * len(self.seeds)
-            lanes = [
-                row_order(draw, count, bool(self.shuffle) and count > self.batch_size)
-                for draw, count in zip(draws, counts, strict=True)
-            ]
+            epochs = np.broadcast_to(np.asarray(number), (len(counts),)).tolist()
+            lanes, drawn = list(zip(self.seeds, epochs, counts, strict=True)), dict[Any, np.ndarray]()
+            for seed, epoch, count in set(lanes):  # members of one seed may see the same order
+                shuffled = bool(self.shuffle) and count > self.batch_size
+                drawn[seed, epoch, count] = row_order(generator(seed, ORDER, epoch), count, shuffled)
+            lanes = [drawn[lane] for lane in lanes]
         if self.own is not None:
             lanes = [own[lane] for own, lane in zip(self.own, lanes, strict=True)]
             lanes = lanes if self.even else [np.pad(lane, (0, self.rows - len(lane))) for lane in lanes]

@@ -32,7 +32,7 @@ class Chosen(NamedTuple):
     def of(self, member: int, rank: int, backend: Backend) -> Data:
         """The rows of one member, gathered."""
         kinds = owned(self.data, rank, xp=backend.xp)
-        lone = Data(*(array[member, ...] if own else array for array, own in zip(self.data, kinds, strict=True)))
+        lone: Any = Data(*(a[member, ...] if own else a for a, own in zip(self.data, kinds, strict=True)))  # type: ignore
         return take_rows(lone, backend.asarray(self.rows[member], dtype=None), rank, xp=backend.xp)
 
     def weighed(self, class_weight: Any, backend: Backend) -> Chosen:

@@ -2,8 +2,8 @@
 
 In every round of a workload each peer measures it once, in an order drawn once and rotated from round to round, so that
 no peer always follows the same other. What is counted stands in `peers/`, what is computed in `workloads.py`, what must
-be reached in `bars.py`. With more than one thread a peer "xpnn one thread" stands beside ours, for what the others
-bring.
+be reached in `bars.py`. Where many networks are trained, W7, a step is that of one of them. With more than one thread a
+peer "xpnn one thread" stands beside ours, for what the others bring.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def options() -> argparse.Namespace:
 
 def started(stack: contextlib.ExitStack, chosen: argparse.Namespace, results: dict[str, Any]) -> list[Worker]:
     """The processes of all peers that can run here."""
-    places = {"PyTorch eager": chosen.torch_device, "PyTorch compile": chosen.torch_device}
-    places |= dict.fromkeys(("limit", "xpnn", "xpnn jit", "xpnn eager"), chosen.backend)
+    places: dict[str, str] = dict.fromkeys(("PyTorch eager", "PyTorch compile", "PyTorch bmm"), chosen.torch_device)
+    places |= dict.fromkeys(("limit", "xpnn", "xpnn jit", "xpnn eager", "xpnn loop"), chosen.backend)
     asked = [(name, name, chosen.threads) for name in chosen.peers]
     if chosen.threads > 1 and "xpnn" in chosen.peers:
         asked.append(("xpnn one thread", "xpnn", 1))

@@ -34,6 +34,9 @@ RATIOS = {
     "PyTorch / eager": Ratio("PyTorch eager", "xpnn eager"),
     "scikit-learn / eager": Ratio("scikit-learn", "xpnn eager"),
     "one thread / ours": Ratio("xpnn one thread", "xpnn"),
+    "PyTorch loop / ours": Ratio("PyTorch eager", "xpnn"),
+    "PyTorch bmm / ours": Ratio("PyTorch bmm", "xpnn"),
+    "JAX vmap / ours": Ratio("JAX vmap", "xpnn"),
 }
 
 _THEIRS = ("PyTorch / ours", "scikit-learn / ours", "JAX scan / ours")
@@ -59,6 +62,18 @@ TWO_THREADS = {
     "W4": {"ours / limit": Bar(1.35)},
     "W5": {"ours / limit": Bar(1.1)},
 }
+_MANY = {
+    "PyTorch loop / ours": Bar(7.5, 9.0),
+    "PyTorch bmm / ours": Bar(2.4, 2.9),
+    "scikit-learn / ours": Bar(6.3, 7.5),
+    "JAX vmap / ours": Bar(1.1, 1.3),
+}
+MANY = {
+    "W7o": {"ours / limit": Bar(1.65, 1.4)} | _MANY,
+    "W7s": {"ours / limit": Bar(1.5, 1.3)} | _MANY,
+}
+"""Of many networks at once, by a step of one of them."""
+MANY_TWO_THREADS = {name: {"one thread / ours": Bar(1.35)} for name in MANY}
 
 IMPORT = "import xpnn", "import numpy", Bar(1.3)
 """The first takes at most that much of the second's time."""
@@ -70,7 +85,7 @@ Bars = dict[str, dict[str, Bar]]
 
 def asked(threads: int) -> list[Bars]:
     """The bars of a run with that many threads; none for more than two."""
-    return {1: [ONE_THREAD, EAGER], 2: [TWO_THREADS]}.get(threads, [])
+    return {1: [ONE_THREAD, EAGER, MANY], 2: [TWO_THREADS, MANY_TWO_THREADS]}.get(threads, [])
 
 
 def ratio(over: list[float], under: list[float]) -> float:

@@ -58,7 +58,8 @@ def child(what: str, folder: Path, limit: float) -> dict[str, Any]:
     """The measured process."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)
+    most = int(limit * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     from xpnn import Adam, Network, mlp
 
     x, y = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in "xy")

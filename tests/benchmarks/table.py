@@ -24,15 +24,24 @@ TOLERANCE = 1.05
 Table = list[list[str]]
 
 
-def steps(results: dict[str, Any]) -> Table:
-    """Microseconds a step by workload and peer, a row each, with a head; a peer that measured nothing has no column."""
-    measured = [peer for rounds in results["microseconds"].values() for peer in rounds]
-    peers = sorted(dict.fromkeys(measured), key=[*PEERS, *measured].index)
-    table = [["microseconds a step", *peers]]
-    for name, rounds in results["microseconds"].items():
-        cells = [short(median(rounds[peer])) if peer in rounds else MISSING for peer in peers]
-        table.append([WORKLOADS[name].label, *cells])
-    return table
+def steps(results: dict[str, Any]) -> list[Table]:
+    """Microseconds a step by workload and peer, a row each, with a head; a peer that measured nothing has no column.
+
+    Workloads of many networks at once, where it is a step of one of them, have a table of their own.
+    """
+    tables = []
+    for head, many in (("microseconds a step", False), ("microseconds a network's step", True)):
+        chosen = {
+            name: rounds for name, rounds in results["microseconds"].items() if (WORKLOADS[name].members > 1) == many
+        }
+        measured = [peer for rounds in chosen.values() for peer in rounds]
+        peers = sorted(dict.fromkeys(measured), key=[*PEERS, *measured].index)
+        table = [[head, *peers]]
+        for name, rounds in chosen.items():
+            cells = [short(median(rounds[peer])) if peer in rounds else MISSING for peer in peers]
+            table.append([WORKLOADS[name].label, *cells])
+        tables += [table] * bool(chosen)
+    return tables
 
 
 def reached(results: dict[str, Any]) -> list[Table]:
@@ -122,6 +131,12 @@ def caption(results: dict[str, Any]) -> str:
         f"backend {machine['backend']}; Python {machine['python']}, {versions}, "
         f"NumPy's BLAS {machine['blas']}; {machine['date']}."
     )
+    if scaled := [name for name in results["microseconds"] if WORKLOADS[name].members > WORKLOADS[name].lone]:
+        work = WORKLOADS[scaled[0]]
+        text += (
+            f" {', '.join(scaled)}: who trains the {work.members} networks one after another was given {work.lone} of "
+            "them, who trains them at once all; the limit is each network's own products."
+        )
     left = "; ".join(f"{peer} ({why})" for peer, why in results.get("left_out", {}).items())
     text += f" Left out: {left}." * bool(left)
     for words, cases in unlike(results).items():
@@ -149,7 +164,7 @@ def parts(results: dict[str, Any], form: Any) -> str:
     """All that the results hold, tables made by `form`, which is `plain` or `markdown`."""
     found = []
     if results["microseconds"]:
-        found += [form(steps(results)), *map(form, reached(results))]
+        found += [*map(form, steps(results)), *map(form, reached(results))]
         found += [count(results)] * bool(bars.verdicts(results))
     found.append(caption(results))
     if "import_milliseconds" in results:

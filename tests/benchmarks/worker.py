@@ -106,11 +106,11 @@ def ready(peer: str, work: Workload, place: str, seconds: float) -> tuple[Run, i
 
 
 def measured(run: Run, epochs: int, work: Workload) -> dict[str, float]:
-    """One measurement; `busy` is taken over the whole call, with what of it is not timed."""
+    """One measurement, of a step of one network; `busy` is taken over the whole call, with what of it is not timed."""
     clock, processor = perf_counter(), process_time()
     seconds, _ = run(epochs)
     busy = (process_time() - processor) / (perf_counter() - clock)
-    return {"microseconds": seconds / (epochs * work.steps) * 1e6, "busy": busy}
+    return {"microseconds": seconds / (epochs * work.steps * work.members) * 1e6, "busy": busy}
 
 
 def serve(peer: str, place: str) -> None:

@@ -6,6 +6,7 @@ views of arrays that stand for many calls once and gives `run`, which takes what
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -214,14 +215,16 @@ class Program:
             self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
 
     def _filled(self, arg: Node, node: Node) -> str:
-        """A number as an array of the result's shape: for the extremes NumPy then takes half the time."""
-        if not uniform(arg) or arg.ndim or node.nbytes > FILLED:
+        """A number as an array of the result's shape, or of one member's: the extremes then take half the time."""
+        shape = node.shape[1:] if node.ndim > 2 else node.shape
+        if not uniform(arg) or arg.ndim or math.prod(shape) * node.dtype.itemsize > FILLED:
             return self._name(arg)
-        key = (f"filled {arg.options['value']!r}", f"{node.shape} {node.dtype} {node in self.plan.turned}")
+        key = (f"filled {arg.options['value']!r}", f"{shape} {node.dtype} {node in self.plan.turned}")
         if key not in self._derived:
             array = empty(node, node in self.plan.turned)
+            array = array[0].copy("K") if node.ndim > 2 else array
             array[...] = arg.options["value"]
-            self._derived[key] = self._static_name(array, f"{self._name(arg)}_{'x'.join(map(str, node.shape))}")
+            self._derived[key] = self._static_name(array, f"{self._name(arg)}_{'x'.join(map(str, shape))}")
         return self._derived[key]
 
     def _cluster(self, unit: Unit) -> None:

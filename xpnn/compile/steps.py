@@ -180,7 +180,7 @@ class EagerEpoch:
         part, data = copy(self), self.data
         part.carry = map_arrays(lambda array: array[start:stop, ...], self.carry)
         if data is not None and any(own := owned(data, self.steps.rank, xp=self.steps.backend.xp)):
-            pairs = zip(data, own, strict=True)
+            pairs: Any = zip(data, own, strict=True)
             part.data = Data(*(array[start:stop, ...] if mine else array for array, mine in pairs))
         return part
 

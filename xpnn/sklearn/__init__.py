@@ -5,5 +5,6 @@ They need scikit-learn: `pip install xpnn[sklearn]`.
 
 from xpnn.sklearn.classifier import MLPClassifier
 from xpnn.sklearn.regressor import MLPRegressor
+from xpnn.sklearn.search import MLPSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "MLPSearchCV"]

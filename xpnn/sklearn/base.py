@@ -25,7 +25,8 @@ from xpnn.architecture import mlp
 from xpnn.backend import Backend, resolve
 from xpnn.evaluation import ROWS
 from xpnn.network import Network
-from xpnn.sklearn import tables
+from xpnn.sklearn import ensemble, tables
+from xpnn.sklearn.coefficients import Coefficients
 from xpnn.sklearn.epochs import Epochs
 from xpnn.sklearn.lbfgs import minimize
 from xpnn.sklearn.scales import EpsHatAdam, GlorotOfFans, StepSGD
@@ -34,8 +35,7 @@ from xpnn.training import NonFiniteLoss
 Array = Any
 
 SOLVERS = ("sgd", "adam", "lbfgs")
-_ATTRIBUTES = {"weight": "coefs_", "bias": "intercepts_"}
-_STRUCTURE = ("hidden_layer_sizes", "activation", "dropout", "norm", "backend", "dtype")
+_STRUCTURE = ("hidden_layer_sizes", "activation", "dropout", "norm", "backend", "dtype", "ensemble")
 _SCHEDULES = ("cosine_decay", "polynomial_decay", "one_cycle")  # whose horizon is that of max_iter epochs
 _OPEN, _FROM_ZERO = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
@@ -48,7 +48,7 @@ def _stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(BaseEstimator):
+class BaseMLP(Coefficients, BaseEstimator):
     """The part that classification and regression share. Subclasses say what targets, loss and outputs are."""
 
     if TYPE_CHECKING:  # parameters are set by name, attributes by fitting
@@ -95,6 +95,8 @@ class BaseMLP(BaseEstimator):
         "scoring": [None, str, callable],
         "callbacks": [None, "array-like", tuple, list],
         "time_limit": [None, _OPEN],
+        "ensemble": [None, _COUNT],
+        "bootstrap": ["boolean"],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -115,24 +117,8 @@ class BaseMLP(BaseEstimator):
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
 
     def _fit(self, X, y, sample_weight, held, incremental: bool):
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        if (held[0] is None) != (held[1] is None) or (held[0] is None and held[2] is not None):
-            raise ValueError("X_val and y_val must be given together, and sample_weight_val only with them")
-        if self.solver == "lbfgs":
-            self._check_whole(held)
-        sizes = self._sizes()
-        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
-        structure = self._structure(sizes)
-        if not first:
-            self._check_structure(structure)
-        given = X
-        X, y = self._read(X, y, reset=first)
-        labels = self._targets(y, first, incremental)
-        weight = self._weighted(labels, tables.weights(sample_weight, X), incremental)
-        if first:
-            self._begin(X, labels, sizes)
-            self._built = structure
+        given, (X, y, labels, weight) = X, self._prepare(X, y, sample_weight, held, incremental)
+        given, X, y, labels, weight, aside = self._reserved(given, X, y, labels, weight)
         if held[0] is not None:
             held = self._own(*held)
         elif self.early_stopping and self.solver != "lbfgs":
@@ -146,11 +132,41 @@ class BaseMLP(BaseEstimator):
             else:
                 self._descend(X, labels, weight, held, loss, incremental)
         except NonFiniteLoss as error:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                f"preprocessed. ({error})"
-            ) from error
+            raise self._exploded(error) from error
+        self._calibrate(aside)
         return self
+
+    def _reserved(self, *rows):
+        """The rows to train on, and last those set aside to calibrate by once the network is trained, or None."""
+        return *rows, None
+
+    def _calibrate(self, aside) -> None:
+        """Learn from rows set aside how far predictions are off."""
+
+    def _prepare(self, X, y, sample_weight, held, incremental: bool, read: Any = None):
+        """X and y as they are read, targets and weights as the network takes them; the network, begun where it must be.
+
+        `read` are X and y as another estimator has read them in the same way.
+        """
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if (held[0] is None) != (held[1] is None) or (held[0] is None and held[2] is not None):
+            raise ValueError("X_val and y_val must be given together, and sample_weight_val only with them")
+        ensemble.check(self)
+        if self.solver == "lbfgs":
+            self._check_whole(held)
+        sizes = self._sizes()
+        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        structure = self._structure(sizes)
+        if not first:
+            self._check_structure(structure)
+        X, y = self._read(X, y, reset=first) if read is None else read
+        labels = self._targets(y, first, incremental)
+        weight = self._weighted(labels, tables.weights(sample_weight, X), incremental)
+        if first:
+            self._begin(X, labels, sizes)
+            self._built = structure
+        return X, y, labels, weight
 
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -203,8 +219,10 @@ class BaseMLP(BaseEstimator):
             weight_init=start,
             bias_init=start,
         )
-        self.network_ = Network(chain, where, dtype, seed)
+        self.network_ = Network(chain, where, dtype, seed, self.ensemble)
         self.n_outputs_, self.n_layers_, self.n_iter_, self.t_ = widths[-1], len(widths), 0, 0
+        if self.ensemble is not None:
+            self.diverged_ = []
         if self.solver != "lbfgs":
             self._begin_curves()
 
@@ -239,47 +257,65 @@ class BaseMLP(BaseEstimator):
 
     def _descend(self, X, labels, weight, held, loss, incremental: bool) -> None:
         """Epochs of updates, with scikit-learn's rules of when to stop."""
-        net, rows = self.network_, X.shape[0]
+        watcher, asked = self._asked(X.shape[0], held, loss, incremental)
+        error: Any = None
+        try:
+            X = tables.dense(X) if self.bootstrap else tables.readable(X)
+            self.network_.fit(X, labels, loss, sample_weight=weight, **asked)
+        except KeyboardInterrupt as interrupt:
+            error = interrupt
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        except BaseException as raised:
+            error = raised
+            if not isinstance(raised, NonFiniteLoss):
+                raise
+        finally:
+            self._finish(watcher, incremental, error)
+
+    def _exploded(self, error: Exception) -> ValueError:
+        return ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+            f"preprocessed. ({error})"
+        )
+
+    def _asked(self, rows: int, held, loss, incremental: bool) -> tuple[Epochs, dict[str, Any]]:
+        """What watches the epochs, and how `Network.fit` is called for so many rows; a record is begun where needed."""
         if not hasattr(self, "loss_curve_"):  # begun by "lbfgs"
             self._begin_curves()
-        batch = min(200, rows) if self.batch_size == "auto" else self.batch_size
-        if batch > rows:
+        batch = 200 if self.batch_size == "auto" else int(self.batch_size)
+        if batch > rows and self.batch_size != "auto":
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
             )
-        batch = int(min(batch, rows))
-        watcher = Epochs(self, rows, held, loss)
+        watcher: Any = Epochs(self, rows, held, loss)
+        watcher.reads_weights = held is not None or bool(self.early_stopping)
         self.n_iter_ = 0
-        try:
-            net.fit(
-                tables.readable(X),
-                labels,
-                loss,
-                self._optimizer(self.max_iter * math.ceil(rows / batch)),
-                epochs=1 if incremental else self.max_iter,
-                batch_size=batch,
-                sample_weight=weight,
-                callbacks=[watcher, *(self.callbacks or ())],
-                shuffle=bool(self.shuffle),
-            )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-        except NonFiniteLoss as error:
+        return watcher, {
+            "optimizer": self._optimizer(self.max_iter * math.ceil(rows / batch)),
+            "epochs": 1 if incremental else self.max_iter,
+            "batch_size": batch,
+            "callbacks": [watcher, *(self.callbacks or ())],
+            "shuffle": bool(self.shuffle),
+            **ensemble.options(self, rows),
+        }
+
+    def _finish(self, watcher: Epochs, incremental: bool, error: BaseException | None) -> None:
+        """After training, which `error` has ended where it is not None: warnings, and the best weights put back."""
+        net = self.network_
+        if watcher.best is not None:
+            net.progress = net.progress._replace(carry=watcher.best)
+        if isinstance(error, NonFiniteLoss):
             if watcher.best is None or not self.n_iter_:
-                raise
+                raise error
             self.validation_scores_.append(math.nan)
-            warnings.warn(f"Stopped early: {error}", ConvergenceWarning, stacklevel=5)
-        else:
-            if not incremental and not watcher.stopped and self.n_iter_ == self.max_iter:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                    "converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=5,
-                )
-        finally:
-            if watcher.best is not None:  # restore the best weights
-                net.progress = net.progress._replace(carry=watcher.best)
+            warnings.warn(f"Stopped early: {error}", ConvergenceWarning, stacklevel=6)
+        elif error is None and not incremental and not watcher.stopped and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
     def _own(self, X, y, weight):
         """The rows to validate on that the caller gives, as `_split` gives them."""
@@ -289,62 +325,49 @@ class BaseMLP(BaseEstimator):
 
     def _split(self, X, given, labels, weight):
         """Rows to train on, and rows to validate on, followed by these as the caller gave them, for a scorer."""
-        train, val = tables.split(X.shape[0], self.validation_fraction, self.network_.seed, *self._strata(labels))
+        train, val = self._held_out(X.shape[0], labels)
+        parts = [[None if a is None else tables.take(a, rows) for a in (X, labels, weight)] for rows in (train, val)]
+        return *parts[0], (*parts[1], *(tables.take(values, val) for values in given))
+
+    def _held_out(self, count: int, labels) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the rows to train on, and of those to validate on."""
+        train, val = tables.split(count, self.validation_fraction, self.network_.seeds[0], *self._strata(labels))
         if len(val) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        parts = [[None if a is None else tables.take(a, rows) for a in (X, labels, weight)] for rows in (train, val)]
-        return *parts[0], (*parts[1], *(tables.take(values, val) for values in given))
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """The weight matrix of each fully connected layer: copies. Assigning a list of all of them changes them."""
-        return self._dense("weight")
-
-    @coefs_.setter
-    def coefs_(self, values) -> None:
-        self._assign("weight", values)
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """The bias of each fully connected layer; one before a batch norm, which has none, is left out. Copies, too."""
-        return self._dense("bias")
-
-    @intercepts_.setter
-    def intercepts_(self, values) -> None:
-        self._assign("bias", values)
-
-    @property
-    def _first_weight(self) -> Array:
-        return self.coefs_[0]
-
-    def _dense(self, name: str) -> list[Array]:
-        if not hasattr(self, "network_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute '{_ATTRIBUTES[name]}'")
-        return [params[name] for params in self._holders(name, self.network_.params)]
-
-    def _assign(self, name: str, values) -> None:
-        params = self.network_.params
-        holders = self._holders(name, params)
-        if len(values) != len(holders):
-            raise ValueError(f"{_ATTRIBUTES[name]} must be a list of {len(holders)} arrays, got {len(values)}")
-        for holder, value in zip(holders, values, strict=True):
-            holder[name] = value
-        self.network_.params = params
-
-    def _holders(self, name: str, params: list[dict]) -> list[dict]:
-        """The parameters of each fully connected layer that has one of that name."""
-        pairs = zip(self.network_.layers, params, strict=True)
-        return [own for layer, own in pairs if isinstance(layer, layers.Dense) and name in own]
+        return train, val
 
     def _outputs(self, X, method: str = "predict") -> Array:
-        """What the network gives for X, in the library of X and on its device."""
+        """What the network gives for X, an ensemble on average, in the library of X and on its device."""
+        found, net = self._each(X, method), self.network_
+        if net.members is not None:
+            with net.backend.current():
+                found = net.backend.xp.mean(found, axis=0)
+        return self._beside(X, found)
+
+    def _each(self, X, method: str) -> Array:
+        """What the network gives for X, where it is; of an ensemble each member that counts, (members, n, outputs)."""
         check_is_fitted(self)
         if self.backend is None and sklearn.get_config()["array_api_dispatch"]:  # refuses another library's, as there
             check_same_namespace(X, self, attribute="_first_weight", method=method)
-        X = tables.rows(self, X, reset=False)
-        found = self.network_.predict(tables.readable(X), batch_size=ROWS)
+        return self._members(tables.rows(self, X, reset=False))
+
+    def _members(self, X) -> Array:
+        """The same for rows that have been read."""
+        net = self.network_
+        found = net.predict(tables.readable(X), batch_size=ROWS)
+        if net.members is None:
+            return found
+        with net.backend.current():
+            return self._comparable(ensemble.remaining(found, self.diverged_, net.backend), xp=net.backend.xp)
+
+    def _comparable(self, outputs: Array, *, xp: Any) -> Array:
+        """The members' outputs on a scale on which they can be averaged."""
+        return outputs
+
+    def _beside(self, X, found: Array) -> Array:
+        """What the network has found, in the library of X and on its device."""
         back = tables.backend_for(X, self.network_.backend.dtype)
         return found if back.owns(found) else back.asarray(found)
 

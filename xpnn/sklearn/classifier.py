@@ -22,6 +22,7 @@ from xpnn import losses
 from xpnn.metrics import accuracy
 from xpnn.sklearn import tables
 from xpnn.sklearn.base import BaseMLP, if_stochastic
+from xpnn.sklearn.ensemble import spread
 from xpnn.sklearn.scales import Summed
 
 
@@ -35,7 +36,8 @@ def _has_probabilities(estimator: Any) -> bool:
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """A multilayer perceptron for classes: two, several, or several yes-or-no answers a row.
 
-    All of scikit-learn's parameters, with their names, defaults and meanings, those that `MLPRegressor` lists, and:
+    All of scikit-learn's parameters, with their names, defaults and meanings, those that `MLPRegressor` lists (without
+    `calibration_fraction`), and:
 
     Parameters
     ----------
@@ -48,12 +50,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     classes_ : the labels, in order.
     network_ : the fitted `xpnn.Network`; and all of scikit-learn's attributes.
+    diverged_ : of an ensemble the numbers of the members that are left out.
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> model = MLPClassifier((16,), solver="lbfgs", alpha=0.1, random_state=0, max_iter=500).fit(X, y)
     >>> model.score(X, y) > 0.95, model.predict_proba(X[:1]).shape
     (True, (1, 3))
+
+    Of sixteen networks that are trained at once the probabilities are averaged:
+
+    >>> model = MLPClassifier((16,), ensemble=16, learning_rate_init=0.02, tol=1e-2, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95, model.coefs_[0].shape
+    (True, (16, 4, 16))
     """
 
     _parameter_constraints = BaseMLP._parameter_constraints | {
@@ -99,6 +108,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring: Any = None,
         callbacks: Any = None,
         time_limit: Any = None,
+        ensemble: Any = None,
+        bootstrap=False,
     ):
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         vars(self).update(given)
@@ -133,20 +144,39 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return xp.take(labels, index, axis=0)
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X) -> Any:
-        """The probability of each class, (n, classes), in the order of `classes_`."""
-        return self._probabilities(X, "predict_proba")
+    def predict_proba(self, X, return_std=False) -> Any:
+        """The probability of each class, (n, classes), in the order of `classes_`; of an ensemble the mean.
+
+        With `return_std` a pair: those, and the standard deviation between the members of the ensemble.
+
+        Raises
+        ------
+        ValueError for `return_std` without an ensemble.
+        """
+        found = self._probabilities(X, "predict_proba")
+        if not return_std:
+            return found
+        net = self.network_
+        if net.members is None:
+            raise ValueError("return_std=True is the spread between the members of an ensemble: give ensemble=16, say")
+        with net.backend.current():
+            std = self._beside(X, spread(self._each(X, "predict_proba"), xp=net.backend.xp))
+        xp = tables.backend_for(X, net.backend.dtype).xp
+        return found, xp.concat([std, std], axis=-1) if self._kind == "binary" else std
 
     def _probabilities(self, X, method: str) -> Any:
         outputs = self._outputs(X, method)
         xp = tables.backend_for(X, self.network_.backend.dtype).xp
         if self._kind == "binary":
             return xp.concat([1.0 - outputs, outputs], axis=-1)
-        if self._kind == "multiclass" and self.out_activation_ == "logistic":  # each class against all others
-            total = xp.sum(outputs, axis=-1, keepdims=True)
-            even = xp.full_like(outputs, 1.0 / outputs.shape[-1])
-            return xp.where(total > 0.0, outputs / xp.where(total > 0.0, total, xp.ones_like(total)), even)
-        return outputs
+        return self._comparable(outputs, xp=xp)
+
+    def _comparable(self, outputs, *, xp) -> Any:
+        if self._kind != "multiclass" or self.out_activation_ != "logistic":
+            return outputs
+        total = xp.sum(outputs, axis=-1, keepdims=True)  # each class against all others
+        even = xp.full_like(outputs, 1.0 / outputs.shape[-1])
+        return xp.where(total > 0.0, outputs / xp.where(total > 0.0, total, xp.ones_like(total)), even)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X) -> Any:

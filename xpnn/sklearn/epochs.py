@@ -1,12 +1,18 @@
-"""What the estimators do after each epoch: attributes, the score of the rows held out, and whether to go on."""
+"""What the estimators do after each epoch: attributes, the score of the rows held out, and whether to go on.
+
+An ensemble is one model there: its loss is the mean over its members, its score that of what they predict together, and
+all of them stop at once. A member that diverges is left out.
+"""
 
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.metrics._scorer import _BaseScorer
 
@@ -15,6 +21,7 @@ from xpnn.callbacks import Callback
 from xpnn.evaluation import ROWS
 from xpnn.network import Network
 from xpnn.sklearn import tables
+from xpnn.training import NonFiniteLoss
 
 __all__ = ["Epochs"]
 
@@ -28,6 +35,7 @@ class Epochs(Callback):
     def __init__(self, estimator: Any, rows: int, held: Any, loss: Any):
         self.estimator, self.rows, self.loss = estimator, rows, loss
         self.best: Any = None
+        self.out: list[int] = []  # the members that had diverged when `best` was made
         self.stopped, self.began, self.held = False, time.monotonic(), held
         if held is not None:
             net = estimator.network_
@@ -43,13 +51,19 @@ class Epochs(Callback):
                     setattr(estimator, name, [])
 
     def on_fit_begin(self, net, epochs):
+        if net.members is not None:
+            self.estimator.diverged_ = []
         if self.estimator.early_stopping:  # what it starts from is best until an epoch scores higher
             self.best = net.progress.carry
         self._rate(net)
 
     def on_epoch_end(self, net, epoch, logs):
         me = self.estimator
-        me.n_iter_, me.loss_, me.t_ = me.n_iter_ + 1, float(logs["loss"]), me.t_ + self.rows
+        if net.members is not None:
+            me.diverged_ = net.history.members_that("diverged")
+            if np.isnan(logs["loss"]).all():
+                return True  # no member made this epoch
+        me.n_iter_, me.loss_, me.t_ = me.n_iter_ + 1, _mean(logs["loss"]), me.t_ + self.rows
         me.loss_curve_.append(me.loss_)
         if me.verbose:
             print(f"Iteration {me.n_iter_}, loss = {me.loss_:.8f}")
@@ -65,10 +79,28 @@ class Epochs(Callback):
         self.stopped = self._given_up(net) or self._late()
         return self.stopped
 
+    def on_fit_end(self, net, history):
+        """Of an ensemble: which members count from here on."""
+        if net.members is None:
+            return
+        me, diverged = self.estimator, history.members_that("diverged")
+        gone = len(diverged) == net.members  # then the network is as it was before
+        me.diverged_ = diverged if self.best is None and not gone else self.out
+        if gone:
+            raise NonFiniteLoss(f"training went non-finite in all {net.members} members of the ensemble")
+        if me.diverged_:
+            warnings.warn(
+                f"members {me.diverged_} of the ensemble of {net.members} diverged, their loss or a parameter became "
+                "NaN or infinite: they are left out of what it predicts",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
     def _validate(self, net: Network) -> None:
-        me = self.estimator
-        found = net.measured(self.data, self.loss, me._metrics(), ROWS)
-        me.validation_loss_curve_.append(float(found.pop("loss")))
+        me, lone = self.estimator, net.members is None
+        found = net.measured(self.data, self.loss, me._metrics() if lone else [], ROWS)
+        loss = found.pop("loss")
+        me.validation_loss_curve_.append(loss if lone else float(np.delete(loss, me.diverged_).mean()))
         if me.scoring is not None or not found:
             weight = {} if self.held[2] is None else {"sample_weight": self.held[2]}
             score = float(self.scorer(me, self.held[3], self.held[4], **weight))
@@ -85,6 +117,7 @@ class Epochs(Callback):
         me.best_validation_score_ = best
         if score > best:
             me.best_validation_score_, self.best = score, net.progress.carry
+            self.out = [] if net.members is None else me.diverged_
 
     def _rate(self, net: Network) -> None:
         me = self.estimator
@@ -113,3 +146,8 @@ class Epochs(Callback):
     def _late(self) -> bool:
         limit = self.estimator.time_limit
         return limit is not None and time.monotonic() - self.began >= limit
+
+
+def _mean(loss: Any) -> float:
+    """The loss, of an ensemble the mean over those of its members that were trained."""
+    return float(np.nanmean(loss)) if np.ndim(loss) else float(loss)

@@ -8,13 +8,17 @@ the library's own arrays, the network and the optimizer, and what a library comp
 its network in the counted time, and xpnn's, like it, checks the input there; `worker.py` takes so many epochs that this
 is below a hundredth.
 
+Of many networks `run(n)` trains all for n epochs, and its seconds are those of all, also where it trained only some
+and multiplied; its losses are means over the networks that it trained.
+
 The networks, batches, types and optimizers are equal. Libraries are imported where they are used: a process holds one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
+from statistics import fmean
 
 from tests.benchmarks.workloads import Workload
 
@@ -25,17 +29,26 @@ class CannotRun(Exception):
     """This peer has not this workload, or not here; the message says why."""
 
 
+def of_all(work: Workload, seconds: float, histories: Iterable[Iterable[float]]) -> tuple[float, list[float]]:
+    """What a run gives, where the first `work.lone` networks took `seconds` and each had its losses of all epochs."""
+    return seconds * work.members / work.lone, [fmean(each) for each in zip(*histories, strict=True)]
+
+
 PEERS = {
     "limit": "limit:products",
     "xpnn": "ours:compiled",
     "xpnn jit": "ours:jit",
     "xpnn eager": "ours:eager",
+    "xpnn loop": "ours:loop",
     "tutorial script": "tutorial:script",
     "scikit-learn": "scikit_learn:estimator",
+    "scikit-learn jobs": "scikit_learn:jobs",
     "PyTorch eager": "pytorch:eager",
     "PyTorch compile": "pytorch:compiled",
+    "PyTorch bmm": "torch_bmm:train",
     "JAX step": "jax_jit:step",
     "JAX scan": "jax_jit:scan",
+    "JAX vmap": "jax_jit:vmap",
     "Keras on JAX": "keras_on_jax:fit",
 }
 """Each peer's module and function in this folder."""

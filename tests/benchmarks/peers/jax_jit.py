@@ -2,7 +2,10 @@
 
 Every step gathers its rows inside the jitted function, by an order drawn on the host. What a function replaces is
 donated to it. A scan covers an epoch; on W1, whose epochs are one step, it covers `EPOCHS` of them, whose losses are
-read together, which is faster than a loop that looks at each epoch could be.
+read together, which is faster than a loop that looks at each epoch could be. A last batch with fewer rows, which no
+scan takes, follows it in the same function.
+
+Many networks are trained one after another by that function, compiled once, or all at once by its `jax.vmap`.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.peers import CannotRun, Run, of_all
 from tests.benchmarks.workloads import Workload
 
 EPOCHS = 100
@@ -23,16 +26,18 @@ def step(work: Workload, place: str) -> Run:
     """One call a step."""
     if work.optimizer is None:
         raise CannotRun("a call of the jitted network stands under the scan, which has no other inference")
+    if work.members > 1:
+        raise CannotRun("many networks stand under the scan")
     jax = _jax(work, place)
     x, y = _data(work)
     update = jax.jit(_update(work), donate_argnums=0)
 
     def run(n: int) -> tuple[float, list[float]]:
-        state, rng, history = _state(work), np.random.default_rng(0), []
+        state, rng, history = _state(work, work.initial()), np.random.default_rng(0), []
         start = perf_counter()
         for _ in range(n):
-            losses = []
-            for rows in _order(work, rng):
+            losses, (whole, rest) = [], _order(work, rng)
+            for rows in [None] if whole is None else [*whole, *([] if rest is None else [rest])]:
                 state, loss = update(state, x, y, rows)
                 losses.append(loss)
             history.append(float(jax.numpy.stack(losses).mean() if len(losses) > 1 else losses[0]))
@@ -47,33 +52,79 @@ def scan(work: Workload, place: str) -> Run:
     x, y = _data(work)
     if work.optimizer is None:
         return _inference(work, x)
+    call = jax.jit(_epoch(work), donate_argnums=0)
+
+    def run(n: int) -> tuple[float, list[float]]:
+        found = []
+        for member in range(work.lone):
+            state, rng = _state(work, work.initial(member)), np.random.default_rng(work.seed(member))
+            found.append(_epochs(work, call, state, x, y, lambda rng=rng: _order(work, rng), n))
+        return of_all(work, sum(seconds for seconds, _ in found), (losses for _, losses in found))
+
+    return run
+
+
+def vmap(work: Workload, place: str) -> Run:
+    """One call an epoch of all networks; each gathers its own rows, or all the same."""
+    jax = _jax(work, place)
+    if work.members == 1:
+        raise CannotRun("one network needs no vmap")
+    x, y = _data(work)
+    call = jax.jit(jax.vmap(_epoch(work), in_axes=(0, None, None, None if work.shared else 0)), donate_argnums=0)
+
+    def run(n: int) -> tuple[float, list[float]]:
+        rngs = [np.random.default_rng(work.seed(member)) for member in range(1 if work.shared else work.members)]
+        state = _state(work, work.stacked(), work.members)
+
+        def order() -> Any:
+            orders = [_order(work, rng) for rng in rngs]
+            if work.shared:
+                return orders[0]
+            return tuple(None if parts[0] is None else np.stack(parts) for parts in zip(*orders, strict=True))
+
+        return _epochs(work, call, state, x, y, order, n)
+
+    return run
+
+
+def _epoch(work: Workload) -> Any:
+    """(state, x, y, order) -> (state, losses): the steps of an epoch, or as many epochs of one step."""
+    import jax
+    import jax.numpy as jnp
+
     update = _update(work)
 
     def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
-        length = EPOCHS if order is None else None
-        return jax.lax.scan(lambda state, rows: update(state, x, y, rows), state, order, length)
+        whole, rest = order
+        length = EPOCHS if whole is None else None
+        state, losses = jax.lax.scan(lambda state, rows: update(state, x, y, rows), state, whole, length)
+        if rest is not None:
+            state, last = update(state, x, y, rest)
+            losses = jnp.append(losses, last)
+        return state, losses
 
-    call = jax.jit(epoch, donate_argnums=0)
+    return epoch
 
-    def run(n: int) -> tuple[float, list[float]]:
-        state, rng, history = _state(work), np.random.default_rng(0), []
-        calls = n if work.steps > 1 else -(-n // EPOCHS)
-        start = perf_counter()
-        for _ in range(calls):
-            state, losses = call(state, x, y, _order(work, rng) if work.steps > 1 else None)
-            losses = np.asarray(losses)
-            history += [float(losses.mean())] if work.steps > 1 else losses.tolist()
-        seconds = perf_counter() - start
-        return seconds * n / len(history), history[:n]
 
-    return run
+def _epochs(work: Workload, call: Any, state: Any, x: Any, y: Any, order: Any, n: int) -> tuple[float, list[float]]:
+    """The seconds that n epochs take, and their losses, by the mean over the networks."""
+    history: list[float] = []
+    calls = n if work.steps > 1 else -(-n // EPOCHS)
+    start = perf_counter()
+    for _ in range(calls):
+        state, losses = call(state, x, y, order())
+        losses = np.asarray(losses)
+        losses = losses.mean(axis=0) if losses.ndim > 1 else losses
+        history += [float(losses.mean())] if work.steps > 1 else losses.tolist()
+    seconds = perf_counter() - start
+    return seconds * n / len(history), history[:n]
 
 
 def _inference(work: Workload, x: Any) -> Run:
     import jax
 
     forward = jax.jit(lambda params, x: jax.nn.softmax(_logits(params, x)))
-    params = _state(work)[0]
+    params = _state(work, work.initial())[0]
 
     def run(n: int) -> tuple[float, list[float]]:
         start = perf_counter()
@@ -101,22 +152,25 @@ def _data(work: Workload) -> tuple[Any, Any]:
     return jnp.asarray(x), jnp.asarray(y)
 
 
-def _state(work: Workload) -> Any:
+def _state(work: Workload, initial: Any, members: int | None = None) -> Any:
     """(params, first moments, second moments, t); SGD has params alone."""
     import jax
     import jax.numpy as jnp
 
-    params = jax.tree.map(jnp.asarray, work.initial())
+    params = jax.tree.map(jnp.asarray, initial)
     if work.optimizer != "adam":
         return (params,)
-    return params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.int32(0)
+    t = jnp.int32(0) if members is None else jnp.zeros(members, jnp.int32)
+    return params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), t
 
 
 def _order(work: Workload, rng: np.random.Generator) -> Any:
-    """The rows of each step of an epoch, (steps, batch); None for a step that takes all as they are."""
-    if work.batch_size is None:
-        return [None]
-    return rng.permutation(work.rows).astype(np.int32).reshape(work.steps, work.batch)
+    """The rows of each step of an epoch, (steps, batch), and those of a shorter last one; None where there is none, or
+    for a step that takes all rows as they are."""
+    if work.steps == 1:
+        return None, None
+    order, whole = rng.permutation(work.rows).astype(np.int32), work.rows - work.rest
+    return order[:whole].reshape(-1, work.batch), order[whole:] if work.rest else None
 
 
 def _logits(params: Any, x: Any) -> Any:

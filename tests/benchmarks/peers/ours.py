@@ -1,7 +1,7 @@
 """xpnn: `Network.fit` and `Network.predict`, compiled, as they are without being told or by numba, and eager.
 
-Reading an epoch's loss waits for the device, and so does bringing a prediction to the host: a GPU has finished when the
-clock is read.
+Many networks are one stack, or one after another where the peer is the loop. Reading an epoch's loss waits for the
+device, and so does bringing a prediction to the host: a GPU has finished when the clock is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
-from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.peers import CannotRun, Run, of_all
 from tests.benchmarks.workloads import Workload
 
 
@@ -33,29 +33,68 @@ def eager(work: Workload, place: str) -> Run:
     return _run(work, place, compile=False)
 
 
+def loop(work: Workload, place: str) -> Run:
+    """Compiled, the lone network of each seed, one after another."""
+    if work.members == 1:
+        raise CannotRun("one network is xpnn's own figure")
+    warnings.filterwarnings("error", message=".* is not compiled")
+    nets = [_network(work, place, member) for member in range(work.lone)]
+    x, y = _data(work, nets[0])
+    runs = [_train(work, net, x, y, compile=True) for net in nets]
+
+    def run(n: int) -> tuple[float, list[float]]:
+        found = [one(n) for one in runs]
+        return of_all(work, sum(seconds for seconds, _ in found), (losses for _, losses in found))
+
+    return run
+
+
 def _run(work: Workload, place: str, compile: bool | str) -> Run:
+    net = _network(work, place, None if work.members > 1 else 0)
+    x, y = _data(work, net)
+    if work.optimizer is not None:
+        return _train(work, net, x, y, compile)
+
+    def predict(n: int) -> tuple[float, list[float]]:
+        start = perf_counter()
+        for _ in range(n):
+            out = net.predict(x, compile=bool(compile))
+        first = net.backend.to_host(out[:1, :])
+        return perf_counter() - start, first[0].tolist()
+
+    return predict
+
+
+def _network(work: Workload, place: str, member: int | None) -> Any:
+    """A network, or with None the stack of all."""
     import xpnn
 
-    net = xpnn.Network(xpnn.mlp(work.widths, "relu", work.output), backend=place, dtype=work.dtype)
-    x, y = work.data()
-    x, y = net.backend.asarray(x), net.backend.asarray(y, dtype=None)
+    layers: Any = xpnn.mlp(work.widths, "relu", work.output)
+    kind: dict[str, Any] = {"backend": place, "dtype": work.dtype}
+    if member is None:
+        net, values = xpnn.Network(layers, members=work.members, **kind), work.stacked()
+    else:
+        net, values = xpnn.Network(layers, seed=work.seed(member), **kind), work.initial(member)
     initial = net.params
     learned = [params for params in initial if "weight" in params]
-    for params, (weight, bias) in zip(learned, work.initial(), strict=True):
+    for params, (weight, bias) in zip(learned, values, strict=True):
         params["weight"], params["bias"] = net.backend.asarray(weight), net.backend.asarray(bias)
     net.params = initial
-    if work.optimizer is None:
+    return net
 
-        def predict(n: int) -> tuple[float, list[float]]:
-            start = perf_counter()
-            for _ in range(n):
-                out = net.predict(x, compile=bool(compile))
-            first = net.backend.to_host(out[:1, :])
-            return perf_counter() - start, first[0].tolist()
 
-        return predict
-    optimizer = {"sgd": xpnn.SGD, "adam": xpnn.Adam}[work.optimizer](work.learning_rate)
+def _data(work: Workload, net: Any) -> tuple[Any, Any]:
+    x, y = work.data()
+    return net.backend.asarray(x), net.backend.asarray(y, dtype=None)
+
+
+def _train(work: Workload, net: Any, x: Any, y: Any, compile: bool | str) -> Run:
+    import xpnn
+
+    initial, lone = net.params, net.members is None
+    optimizer = (xpnn.SGD if work.optimizer == "sgd" else xpnn.Adam)(work.learning_rate)
     options: dict[str, Any] = {"loss": work.loss, "optimizer": optimizer, "batch_size": work.batch_size}
+    options["shuffle"] = True if lone or not work.shared else "shared"
 
     def train(n: int) -> tuple[float, list[float]]:
         net.reset()
@@ -64,6 +103,6 @@ def _run(work: Workload, place: str, compile: bool | str) -> Run:
         losses = net.fit(x, y, epochs=1, compile=compile, **options)["loss"]
         start = perf_counter()
         losses = losses + net.fit(x, y, epochs=n, compile=compile, **options)["loss"]
-        return perf_counter() - start, losses[:n]
+        return perf_counter() - start, [loss if lone else float(loss.mean()) for loss in losses[:n]]
 
     return train

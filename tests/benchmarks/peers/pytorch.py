@@ -1,6 +1,7 @@
 """PyTorch: the loop of its tutorials, with the data as one tensor and the fused optimizer; eager, and by torch.compile.
 
-Compiled are the network and the loss as one function; its backward pass is compiled with it.
+Compiled are the network and the loss as one function; its backward pass is compiled with it. Many networks are trained
+one after another; all at once, as products of stacks, they are in `torch_bmm.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
-from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.peers import CannotRun, Run, of_all
 from tests.benchmarks.workloads import Workload
 
 
@@ -23,6 +24,8 @@ def compiled(work: Workload, place: str) -> Run:
     """Its run raises CannotRun where torch.compile fails, for want, say, of the C++ compiler that it needs."""
     import torch
 
+    if work.members > 1:
+        raise CannotRun("it is measured on one network, W2")
     torch.compiler.reset()  # what it has seen of another workload would make it compile for any shape
     inner = _run(work, place, partial(torch.compile, dynamic=False))
 
@@ -40,13 +43,10 @@ def _run(work: Workload, place: str, through: Any) -> Run:
     import torch
     from torch import nn
 
-    x, y = (torch.from_numpy(array).to(place) for array in work.data())
-    if work.output == "sigmoid":
-        y = y.to(x.dtype).unsqueeze(1)
-    net = _network(work).to(place)
     wait = torch.cuda.synchronize if place.startswith("cuda") else lambda: None
+    x, y = data(work, place)
     if work.optimizer is None:
-        forward = through(nn.Sequential(net, nn.Softmax(dim=1)))
+        forward = through(nn.Sequential(_network(work, 0).to(place), nn.Softmax(dim=1)))
 
         def predict(n: int) -> tuple[float, list[float]]:
             with torch.inference_mode():
@@ -59,8 +59,9 @@ def _run(work: Workload, place: str, through: Any) -> Run:
         return predict
     kinds = {"binary_cross_entropy": nn.BCEWithLogitsLoss, "softmax_cross_entropy": nn.CrossEntropyLoss}
     criterion = kinds.get(work.loss, nn.MSELoss)()
-    loss_of = through(lambda inputs, target: criterion(net(inputs), target))
-    initial = copy.deepcopy(net.state_dict())
+    nets = [_network(work, member).to(place) for member in range(work.lone)]
+    initial = [copy.deepcopy(net.state_dict()) for net in nets]
+    losses = [through(lambda inputs, target, net=net: criterion(net(inputs), target)) for net in nets]
 
     def batches() -> Any:
         if work.batch_size is None:
@@ -68,12 +69,12 @@ def _run(work: Workload, place: str, through: Any) -> Run:
         order = torch.randperm(work.rows, device=place).split(work.batch_size)
         return ((x.index_select(0, rows), y.index_select(0, rows)) for rows in order)
 
-    def train(n: int) -> tuple[float, list[float]]:
-        torch.manual_seed(0)
-        net.load_state_dict(initial)
+    def one(n: int, member: int) -> tuple[float, list[float]]:
+        torch.manual_seed(work.seed(member))
+        net, loss_of, history = nets[member], losses[member], []
+        net.load_state_dict(initial[member])
         kind = torch.optim.SGD if work.optimizer == "sgd" else torch.optim.Adam
         optimizer = kind(net.parameters(), lr=work.learning_rate, fused=True)
-        history = []
         start = perf_counter()
         for _ in range(n):
             values = []
@@ -86,10 +87,22 @@ def _run(work: Workload, place: str, through: Any) -> Run:
             history.append(torch.stack(values).mean().item())
         return perf_counter() - start, history
 
+    def train(n: int) -> tuple[float, list[float]]:
+        found = [one(n, member) for member in range(work.lone)]
+        return of_all(work, sum(seconds for seconds, _ in found), (losses for _, losses in found))
+
     return train
 
 
-def _network(work: Workload) -> Any:
+def data(work: Workload, place: str) -> tuple[Any, Any]:
+    """x (rows, features), and y (rows, 1) of numbers or (rows,) of classes."""
+    import torch
+
+    x, y = (torch.from_numpy(array).to(place) for array in work.data())
+    return x, y.to(x.dtype).unsqueeze(1) if work.output == "sigmoid" else y
+
+
+def _network(work: Workload, member: int) -> Any:
     """Up to the logits; a sigmoid ends it where the loss is the squared error."""
     import torch
     from torch import nn
@@ -99,7 +112,7 @@ def _network(work: Workload) -> Any:
     net = nn.Sequential(*layers[:-1], *last).to(getattr(torch, work.dtype))
     linear = [layer for layer in net if isinstance(layer, nn.Linear)]
     with torch.no_grad():
-        for layer, (weight, bias) in zip(linear, work.initial(), strict=True):
+        for layer, (weight, bias) in zip(linear, work.initial(member), strict=True):
             layer.weight.copy_(torch.from_numpy(weight.T))
             layer.bias.copy_(torch.from_numpy(bias))
     return net
