@@ -101,7 +101,7 @@ def test_a_small_search(tmp_path):
     done = command(*arguments, module="tests.benchmarks.search")
     assert done.returncode == 0, done.stderr
     assert "| breast-cancer | 569 x 30 |" in done.stdout
-    assert "5-fold search over 6 learning_rate_init x 4 alpha, at most 2 epochs" in done.stdout
+    assert "5-fold search over 6 learning_rate_init x 4 alpha in float64, at most 2 epochs" in done.stdout
     assert "phoneme is left out: name the folder that holds phoneme.csv" in done.stdout
     found = json.loads(path.read_text())["searches"]["breast-cancer"]
     for peer in ("ours", "theirs"):
