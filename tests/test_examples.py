@@ -129,3 +129,9 @@ def test_a_network_for_each_sensor(where, tmp_path):
     assert f"{len(diverged)} diverged" in out
     expected = sorted({f"sensor-{k:03}" for k in range(count)} - set(diverged))
     assert sorted(path.stem for path in tmp_path.iterdir()) == expected
+
+
+def test_the_readmes_many_networks(capsys):
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8").partition("## Many networks at once")[2]
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], {})
+    assert "(50, 64)" in capsys.readouterr().out

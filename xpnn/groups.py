@@ -24,9 +24,9 @@ from xpnn.program import Program, StepNumbers
 from xpnn.progress import Carry, Progress, map_arrays
 from xpnn.threads import blas_threads
 
-CACHE = 3 << 20
+CACHE = 6 << 20
 """How many bytes the arrays of a group may take. 64 networks of 30-64-64-1 in batches of 128 took, a network's step,
-128 us one by one, 109 in groups of four, 102 of eight, 106 of sixteen and 113 all at once."""
+128 us one by one, and in groups of 4, 8, 16 and 32 members 82, 79, 74 and 76."""
 BUSY = 20_000_000
 """Operations of an epoch of all members from which a second thread is worth its beginning."""
 
