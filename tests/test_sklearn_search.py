@@ -323,3 +323,11 @@ def test_bad_parameters_are_refused(case, monkeypatch):
 )
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
+
+
+def test_a_fold_without_a_class_is_refused_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr("xpnn.sklearn.trials.fit_many", None)
+    rows, labels = np.zeros((30, 2)), np.asarray(["a", "b"] * 14 + ["c", "a"])
+    search = MLPSearchCV(MLPClassifier(), {"alpha": [1e-4]}, cv=KFold(5))
+    with pytest.raises(ValueError, match="fold 4 has no row of class 'c' to train on"):
+        search.fit(rows, labels)

@@ -17,8 +17,10 @@ from sklearn.model_selection._validation import _insert_error_scores, _warn_or_r
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
+from xpnn.sklearn import tables
 from xpnn.sklearn.base import BaseMLP
 from xpnn.sklearn.trials import Trials, copied, network_of
 
@@ -117,7 +119,8 @@ class MLPSearchCV(BaseSearchCV):
 
         Raises
         ------
-        ValueError, TypeError for unusable parameters, before anything is trained.
+        ValueError, TypeError for unusable parameters, and where a fold has no row of a class to train on: before
+        anything is trained.
         """
         candidates = self._candidates()
         scorers, refit_metric = self._get_scorers()
@@ -138,6 +141,8 @@ class MLPSearchCV(BaseSearchCV):
             )
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
+        if is_classifier(self.estimator):
+            check_classes(y, [train for train, _ in splits])
         base: Any = clone(self.estimator)
         trials = Trials(self, base, X, y, splits, routed, scorers, epochs=bool(self.halving))
         until = None if self.time_limit is None else time.monotonic() + self.time_limit
@@ -251,3 +256,19 @@ class MLPSearchCV(BaseSearchCV):
         self.refit_time_ = time.time() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+
+def check_classes(y: Any, folds: list[Any]) -> None:
+    """Raise where one of the folds, row numbers to train on, has no row of one of the classes of y (n,)."""
+    labels = np.asarray(tables.on_host(y))
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if type_of_target(labels) not in ("binary", "multiclass"):  # the estimator has its words for these
+        return
+    classes, codes = np.unique(labels, return_inverse=True)
+    for number, rows in enumerate(folds):
+        counts = np.bincount(codes[rows], minlength=len(classes))
+        if not counts.all():
+            raise ValueError(
+                f"fold {number} has no row of class {classes[counts.argmin()].item()!r} to train on: give more rows of "
+                "it, fewer folds, or a cv that spreads the classes, such as StratifiedKFold"
+            )
