@@ -11,6 +11,7 @@ import pytest
 
 import xpnn
 from xpnn import Adam, Network, callbacks, groups, losses, mlp
+from xpnn.availability import status
 from xpnn.backend import to_host
 from xpnn.callbacks import EarlyStopping
 
@@ -154,6 +155,20 @@ def test_members_of_every_backend_are_the_lone_networks(eager):
         alone = lone.fit(X[rows[k]], Y[rows[k]], optimizer=Adam(0.01 * (k + 1)), **options)
         tolerance = 1e-10 if eager.dtype == "float64" else 1e-4
         np.testing.assert_allclose(np.asarray(history["loss"])[:, k], alone["loss"], rtol=tolerance)
+
+
+def test_members_on_jax_are_the_lone_networks():
+    if not status("jax").usable:
+        pytest.skip(status("jax").reason)
+    rows, stop = [np.arange(20), np.arange(5, 33)], EarlyStopping("loss", patience=1)
+    stack = Network(mlp([3, 4, 1], "tanh", dropout=0.3), "jax", members=2)
+    history = stack.fit(X, Y, optimizer=Adam((0.01, 0.1)), epochs=3, batch_size=8, rows=rows, callbacks=[stop])
+    for k in range(2):
+        lone = Network(mlp([3, 4, 1], "tanh", dropout=0.3), "jax", seed=k)
+        options = {"epochs": 3, "batch_size": 8, "callbacks": [EarlyStopping("loss", patience=1)]}
+        alone = lone.fit(X[rows[k]], Y[rows[k]], optimizer=Adam((0.01, 0.1)[k]), **options)
+        np.testing.assert_allclose(to_host(stack[k].predict(X)), to_host(lone.predict(X)), rtol=1e-5, atol=1e-6)
+        assert history.stop_reason[k] == alone.stop_reason
 
 
 def test_own_data_of_unequal_length_is_never_padded():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from tests.networks import same
 from xpnn import SGD, Adam, ExponentialDecay, Network, NonFiniteLoss, Penalized, mlp
 from xpnn.callbacks import Callback, EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
-from xpnn.members import fit_many, structure
+from xpnn.jobs import structure
+from xpnn.members import fit_many
 from xpnn.progress import leaves
 
 RNG = np.random.default_rng(3)
@@ -326,3 +328,35 @@ def test_bad_arguments_are_refused_before_anything_is_trained(case):
 def test_histories_end_where_training_ended():
     found = fit_many(nets(), X, Y, optimizer=Adam(0.05), epochs=9, rows=ROWS, callbacks=[EarlyStopping("loss", 1, 0.1)])
     assert all(math.isfinite(loss) for one in found for loss in one["loss"])
+
+
+def test_networks_of_different_shapes_are_spread_over_threads(monkeypatch):
+    monkeypatch.setattr("xpnn.members.blas_threads", lambda: 2)
+    seen = set()
+    watch = [[lambda net, epoch, logs: seen.add(threading.current_thread())] for _ in range(8)]
+    mine, lone = (nets(widths=(3, 4, 5, 6, 7, 8, 9, 3)) for _ in range(2))
+    found = fit_many(mine, X, Y, optimizer=Adam(0.01), epochs=4, rows=ROWS, callbacks=watch)
+    assert threading.main_thread() not in seen
+    for k, net in enumerate(lone):
+        assert_equal(mine[k], net, found[k], alone(net, k, None, Adam(0.01), 4, batch_size=32))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_where_one_of_several_threads_fails_the_others_end_with_their_epoch(monkeypatch, error):
+    monkeypatch.setattr("xpnn.members.blas_threads", lambda: 2)
+    failing = threading.Event()
+
+    def fail(net, epoch, logs):
+        if epoch == 2:
+            failing.set()
+            raise error("stop")
+
+    def wait(net, epoch, logs):
+        assert failing.wait(10.0)
+
+    two = nets(2, widths=(3, 4))
+    with pytest.raises(error, match="stop"):
+        fit_many(two, X, Y, optimizer=Adam(0.01), epochs=10**6, callbacks=[[fail], [wait]])
+    assert two[0].epoch == len(two[0].history.epoch) == 2
+    assert 1 <= two[1].epoch < 10**6
+    assert two[1].epoch == len(two[1].history.epoch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, local
 from typing import Any, cast
 
 PAYS = 4_000_000
@@ -53,8 +53,23 @@ def one_thread(wanted: bool) -> Iterator[None]:
             _set(libraries, before)
 
 
+_here = local()
+
+
+@contextmanager
+def single() -> Iterator[None]:
+    """A context for one of several threads that train at once: what is trained in it starts none of its own."""
+    _here.single = True
+    try:
+        yield
+    finally:
+        _here.single = False
+
+
 def blas_threads() -> int:
     """How many threads products take outside any fit: as many as somebody lets this process have."""
+    if getattr(_here, "single", False):
+        return 1
     with _pool.lock:
         numbers = _pool.before if _pool.askers else [one.num_threads for one in _controller().lib_controllers]
     return max(numbers, default=1)

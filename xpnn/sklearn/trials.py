@@ -22,7 +22,8 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from xpnn.callbacks import Callback
-from xpnn.members import TooLittleMemory, fit_many
+from xpnn.jobs import TooLittleMemory
+from xpnn.members import fit_many
 from xpnn.sklearn import tables
 from xpnn.sklearn.base import BaseMLP
 from xpnn.training import NonFiniteLoss
