@@ -174,7 +174,8 @@ class Blocks:
     """The batches of each epoch of rows that are read in blocks, for what does not fit in memory.
 
     An epoch draws an order of the blocks, by its number alone, so that the members of a stack share what is read and
-    lane k still sees what the lone network with its seed would. Some blocks at a time, a pool, are read in the order in
+    lane k still sees what the lone network with its seed would. (Where members begin a fit at different epochs the
+    order of the blocks is that of the last of these.) Some blocks at a time, a pool, are read in the order in
     which they lie, and their rows come in an order that each member's seed draws. What is left of one pool begins
     the first batch of the next, so that only the epoch's last batch is short. Rows that fit into one pool come in the
     very order of `Batches`.
@@ -198,11 +199,11 @@ class Blocks:
         self.steps = math.ceil(source.rows / self.batch_size)
         self.shuffle = shuffle and self.steps > 1
 
-    def epoch(self, number: int) -> Iterator[Data]:
-        """The batches of epoch `number`."""
+    def epoch(self, number: Any) -> Iterator[Data]:
+        """The batches of epoch `number`, which is one, or one for each member."""
         xp, parts, wanting = self.backend.xp, [], self.batch_size
         draws = draws_of(self.seeds, number)
-        for spans in self._pools(number):
+        for spans in self._pools(int(np.max(number))):
             pool, rows = upload(self.source.read(spans), self.backend), sum(stop - start for start, stop in spans)
             lanes = [row_order(draw, rows, self.shuffle) for draw in draws]
             order = self.backend.asarray(np.stack(lanes) if self.stacked else lanes[0], dtype=None)

@@ -44,7 +44,8 @@ class Chosen(NamedTuple):
         weight, each = self.data.weight, np.zeros((len(self.rows), labels.shape[-1]))
         given = 1.0 if weight is None else backend.to_host(weight)
         for k, rows in enumerate(self.rows):
-            each[k, rows] = inputs.class_factors(class_weight, (labels if labels.ndim == 1 else labels[k])[rows])
+            mine = (labels if labels.ndim == 1 else labels[k])[rows]
+            each[k, rows] = inputs.class_factors(class_weight, mine, f"rows[{k}] of ")
         return Chosen(self.data._replace(weight=backend.asarray(each * given)), self.rows)
 
     def numbers(self, backend: Backend) -> Array:
@@ -64,7 +65,7 @@ def own_rows(rows: Any, members: int | None, count: int) -> list[np.ndarray]:
     """
     if members is None:
         raise ValueError("rows gives each member of a stack its rows: of a lone network give x[rows] and y[rows]")
-    lanes = rows if isinstance(rows, list | tuple) else to_host(rows, "rows")
+    lanes = rows if isinstance(rows, list | tuple) else np.atleast_1d(to_host(rows, "rows"))
     if len(lanes) != members:
         raise ValueError(f"rows must have one array of row numbers for each of the {members} members, got {len(lanes)}")
     found = []
@@ -105,7 +106,9 @@ def own_data(
 ) -> Chosen:
     """Lists of each member's data as one array of all rows, each checked as the lone network's would be."""
     for name, values in (("x", x), ("y", y), ("sample_weight", weight)):
-        if values is not None and (not isinstance(values, list | tuple) or len(values) != shapes.members):
+        if values is None and name == "sample_weight":
+            continue
+        if not isinstance(values, list | tuple) or len(values) != shapes.members:
             got = f"{len(values)}" if isinstance(values, list | tuple) else describe(values)
             raise ValueError(
                 f"{of}{name} must be a list with one array for each of the {shapes.members} members, as x is, got {got}"
@@ -126,5 +129,8 @@ def hold_out(given: Data | Chosen, rank: int, fraction: float, seeds: Sequence[i
     labels, parts = inputs.class_labels(data.y, backend), []
     for k, (seed, lane) in enumerate(zip(seeds, rows, strict=True)):
         mine = None if labels is None else (labels if labels.ndim == 1 else labels[k])[lane]
-        parts.append([lane[part[0]] for part in split(len(lane), fraction, [seed], mine)])
+        try:
+            parts.append([lane[part[0]] for part in split(len(lane), fraction, [seed], mine)])
+        except ValueError as error:
+            raise ValueError(f"member {k}: {error}") from None
     return [Chosen(data, list(part)) for part in zip(*parts, strict=True)]

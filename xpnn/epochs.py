@@ -54,6 +54,7 @@ def run_epoch(
     Raises BrokenOff in the midst of it once `broken` is set.
     """
     backend, several, values, weights, losses, shares = batches.backend, batches.steps != 1, [], [], [], []
+    before: Any = True  # whether the losses that were read were finite
     gathered = isinstance(batches, Batches)
     run = steps.epoch(carry, batches.data if gathered else None, several, compile)
     items: Any = batches.items(number) if gathered else batches.epoch(number)
@@ -65,9 +66,9 @@ def run_epoch(
             weights.append(share)
         if len(values) == PIECE:
             losses.append(read(values, backend))
-            finite = np.isfinite(losses[-1]).all(axis=0)
-            if not finite.any():
-                return Epoch(run.carry, losses[-1][-1], finite, 0)
+            before = before & np.isfinite(losses[-1]).all(axis=0)
+            if not before.any():
+                return Epoch(run.carry, losses[-1][-1], before, 0)
             shares.append(read(weights, backend))
             values, weights = [], []
     carry = run.carry
@@ -76,7 +77,7 @@ def run_epoch(
         return Epoch(carry, last[0], finite, 1)
     losses = np.concatenate([*losses, last] if len(last) else losses)
     shares += [read(weights, backend)] if weights else []
-    return Epoch(carry, mean(losses, np.concatenate(shares)), finite, len(losses))
+    return Epoch(carry, mean(losses, np.concatenate(shares)), finite & before, len(losses))
 
 
 def until(broken: Event, items: Iterator[Any]) -> Iterator[Any]:
@@ -125,6 +126,11 @@ def read(found: Sequence[Any], backend: Backend) -> np.ndarray:
     on_host = backend.name == "numpy" or isinstance(found[0], int | float)
     host = np.asarray(found, np.float64) if on_host else backend.to_host(backend.xp.stack(found))
     return host.astype(np.float64, copy=False)
+
+
+def read_joined(found: Sequence[Any], backend: Backend) -> np.ndarray:
+    """Arrays (n,) of several lengths one after the other, as one host array that is read at once."""
+    return backend.to_host(backend.xp.concat(found)).astype(np.float64, copy=False)
 
 
 def epoch_numbers(numbers: Numbers, now: Progress, steps: int | None) -> Iterable[StepNumbers]:

@@ -18,10 +18,10 @@ import numpy as np
 
 from xpnn.batches import Batches, mean
 from xpnn.compile.steps import KEPT, Steps
-from xpnn.epochs import BrokenOff, Epoch, epoch_numbers, read, read_all, run_epoch, until, updated
+from xpnn.epochs import BrokenOff, Epoch, epoch_numbers, read_all, read_joined, run_epoch, until, updated
 from xpnn.numbers import Numbers
 from xpnn.program import Program, StepNumbers
-from xpnn.progress import Carry, Progress, map_arrays
+from xpnn.progress import Carry, Progress, count, counted, map_arrays
 from xpnn.threads import blas_threads
 
 CACHE = 6 << 20
@@ -168,10 +168,13 @@ class Groups:
             else:
                 index = self.batches.backend.asarray(lanes, dtype=None)
                 carry = map_arrays(lambda array: xp.take(array, index, axis=0), carry)
-        numbers = epoch_numbers(group.numbers, now, group.batches.steps)
+        numbers, number = epoch_numbers(group.numbers, now, group.batches.steps), now.epoch
+        if not self.apart:  # one that has stopped sees what the others do, and is undone
+            last = np.max(counted(number, self.active))
+            number = count(np.where(self.active, number, last))
         if isinstance(group.batches, Batches) and not group.batches.even:
-            return run_parts(steps, carry, group.batches, numbers, now.epoch, self.compile, broken)
-        return run_epoch(steps, carry, group.batches, numbers, now.epoch, self.compile, broken)
+            return run_parts(steps, carry, group.batches, numbers, number, self.compile, broken)
+        return run_epoch(steps, carry, group.batches, numbers, number, self.compile, broken)
 
 
 def bytes_of(program: Program, rows: int, backend: Any) -> int:
@@ -205,11 +208,14 @@ def run_parts(
         if run.carry is not before:  # it was not changed where it lies
             whole.carry, runs = _put(whole.carry, run.carry, *where, xp=backend.xp), {}
     lanes = np.concatenate([np.arange(part.start, part.stop) for part, _, _ in seen])
-    losses = np.concatenate([read([value], backend)[0] for _, value, _ in seen])
-    shares = [np.broadcast_to(read([share], backend)[0], (part.stop - part.start,)) for part, _, share in seen]
+    losses = read_joined([value for _, value, _ in seen], backend)
+    if isinstance(seen[0][2], int):
+        shares = np.concatenate([np.full(part.stop - part.start, float(share)) for part, _, share in seen])
+    else:
+        shares = read_joined([share for _, _, share in seen], backend)
     order, each = np.argsort(lanes, kind="stable"), np.cumsum(np.bincount(lanes, minlength=members))[:-1]
-    pairs = zip(np.split(losses[order], each), np.split(np.concatenate(shares)[order], each), strict=True)
-    loss = np.asarray([mean(*pair) for pair in pairs])
+    pairs = zip(np.split(losses[order], each), np.split(shares[order], each), strict=True)
+    loss = np.asarray([value[0] if len(value) == 1 else mean(value, share) for value, share in pairs])  # as alone
     _, finite = read_all([whole.carry.params[:, 0]], updated(steps, whole.carry), backend)
     return Epoch(whole.carry, loss, finite & np.isfinite(loss), np.bincount(lanes, minlength=members))
 

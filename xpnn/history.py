@@ -89,12 +89,6 @@ class History:
         """Whether training goes on, of one member at least."""
         return self.stop_reason is None or (isinstance(self.stop_reason, list) and None in self.stop_reason)
 
-    def going(self, numbers: int) -> list[bool]:
-        """Whether each of the members that so many numbers were recorded of, or all as one, have no reason to stop."""
-        given = self.stop_reason if isinstance(self.stop_reason, list) else [self.stop_reason]
-        found = [reason is None for reason in given]
-        return found if numbers == len(found) else [any(found)] * numbers
-
     @property
     def stopped(self) -> np.ndarray:
         """Which members are trained no further."""
@@ -112,7 +106,11 @@ class History:
         lone, count = History(self.better), int(self.trained[member])
         lone.epoch = self.epoch[:count]
         if count:
-            lone.history = {name: [float(of[member]) for of in values[:count]] for name, values in self.history.items()}
+            members = len(self.trained)  # a metric may have given one number for all
+            each = {
+                name: [np.broadcast_to(of, (members,))[member] for of in v[:count]] for name, v in self.history.items()
+            }
+            lone.history = {name: [float(one) for one in values] for name, values in each.items()}
         lone.stop_reason = self.stop_reason[member]
         if self.best_epoch is not None and self.best_epoch[member] >= 0:
             lone.best_epoch = int(self.best_epoch[member])

@@ -56,7 +56,7 @@ def data(
     y = targets(y, x, loss, shapes, backend, name=f"{of}y")
     weight = weights(weight, x, shapes, backend, name=f"{of}sample_weight")
     if class_weight is not None:
-        weight = weights(class_weights(class_weight, weight, y, backend), x, shapes, backend)
+        weight = weights(class_weights(class_weight, weight, y, backend, of), x, shapes, backend)
     made = Data(x, y, weight)
     if check:
         check_values(made, loss, shapes, backend, (f"{of}x", f"{of}y", f"{of}sample_weight"), start)
@@ -95,6 +95,8 @@ def targets(y: Any, x: Array, loss: Any, shapes: Shapes, backend: Backend, *, na
     y = y if backend.owns(y) else to_host(y, name)
     xp = np if isinstance(y, np.ndarray) else backend.xp
     shape, indices = target_shape(tuple(y.shape), leading(x, shapes), loss, shapes, name)
+    if indices and shape == (leading(x, shapes)[-1], width) and xp.isdtype(y.dtype, "real floating"):
+        indices = False  # probabilities, of as many members and rows as classes
     y = y if shape == tuple(y.shape) else xp.reshape(y, shape)
     if not indices:
         return backend.asarray(y, name)
@@ -129,7 +131,12 @@ def target_shape(
         shape = (*shape, 1)
     wanted = [(rows, width), (*lead, width)]
     if shapes.members is not None:
-        wanted.append((shapes.members, rows, width))
+        own = (shapes.members, rows)  # each member's own targets of rows that all share
+        wanted.append((*own, width))
+        if classes and shape not in wanted and shape in (own, (*own, 1)):
+            return own, True
+        if not classes and shape not in wanted and shape == own and width == 1:
+            shape = (*own, 1)
     if shape not in wanted:
         kinds = (
             f"({rows},) class indices or {wanted[0]}" if classes else f"{wanted[0]}" + f" or ({rows},)" * (width == 1)
@@ -222,18 +229,18 @@ def validation(given: Any, split: float) -> tuple[Any, Any, Any]:
     return x, y, weight
 
 
-def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Backend) -> np.ndarray:
+def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Backend, of: str = "") -> np.ndarray:
     """`weight` times each row's class weight, from {class: weight} or "balanced" (n / (classes * count))."""
     labels = class_labels(y, backend)
     if labels is None:
         raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
     lanes = labels.reshape(-1, labels.shape[-1])
-    rows = np.stack([class_factors(class_weight, lane) for lane in lanes]).reshape(labels.shape)
+    rows = np.stack([class_factors(class_weight, lane, of) for lane in lanes]).reshape(labels.shape)
     return rows if weight is None else rows * backend.to_host(weight)
 
 
-def class_factors(class_weight: Any, labels: np.ndarray) -> np.ndarray:
-    """The weight of each label (n,) of one member."""
+def class_factors(class_weight: Any, labels: np.ndarray, of: str = "") -> np.ndarray:
+    """The weight of each label (n,) of one member; in errors `of` stands before y."""
     classes, counts = np.unique(labels, return_counts=True)
     if isinstance(class_weight, str):
         if class_weight != "balanced":
@@ -244,7 +251,7 @@ def class_factors(class_weight: Any, labels: np.ndarray) -> np.ndarray:
             check_number(f"class_weight[{label!r}]", factor, low=0.0)
         table = {int(c): float(class_weight.get(int(c), 1.0)) for c in classes}
         if unknown := [c for c in class_weight if c not in table]:
-            raise ValueError(f"class_weight names classes {unknown} that y does not hold: it holds {list(table)}")
+            raise ValueError(f"class_weight names classes {unknown} that {of}y does not hold: it holds {list(table)}")
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
     return np.vectorize(table.__getitem__, otypes=[float])(labels)

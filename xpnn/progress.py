@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +77,16 @@ class Progress(NamedTuple):
         memory = self.carry.memory
         memory = memory if memory is None else self.optimizer.restarted(params, memory)  # type: ignore[union-attr]
         return self._replace(carry=Carry(params, state, memory))
+
+    def with_rates(self, rates: Mapping[int, Any]) -> Progress:
+        """The same of a stack, some members of which have other learning rates; None is the optimizer's own."""
+        now = [own_number(self.learning_rate, k) for k in range(self.carry.params.shape[0])]
+        each = [rates.get(k, rate) for k, rate in enumerate(now)]
+        if each == now:
+            return self
+        own = getattr(self.optimizer, "learning_rate", None)
+        each = [own_number(own, k) if rate is None else rate for k, rate in enumerate(each)]
+        return self._replace(learning_rate=merged_number(each, "learning_rate"))
 
     def carry_of(self, chosen: Sequence[bool], rest: Carry | None, backend: Backend) -> Carry:
         """The carry, for the members that are not `chosen` that of `rest`. One bool stands for a lone network."""

@@ -199,7 +199,8 @@ class Rows:
             weight = inputs.class_weights(class_weight, weight, self.y.values, host)
             self.weight = Column(host.asarray(weight), name, host)
         # An axis of members stands before the rows only in what is in memory.
-        self._axes = (int(self.y.ndim == 3), 0 if self.weight is None else self.weight.ndim - 1)
+        indices = not self.y.is_read and self.y.values.dtype.kind in "iu"
+        self._axes = (int(self.y.ndim == 3 - indices), 0 if self.weight is None else self.weight.ndim - 1)
         first = self.read([(0, 1)])
         y = first.y if self.y.is_read else self.y.values
         weight = first.weight if self.weight is None or self.weight.is_read else host.asarray(self.weight.values)

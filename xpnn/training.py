@@ -25,6 +25,7 @@ from xpnn.history import History
 from xpnn.inputs import Data
 from xpnn.metrics import better_end, check, choose, name_of
 from xpnn.numbers import Numbers
+from xpnn.own import own_number
 from xpnn.progress import START, Progress
 from xpnn.sources import Rows, Stream
 from xpnn.threads import PAYS, largest_product, one_thread
@@ -148,6 +149,7 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
     """Train `net` for `epochs` epochs, recording each. Whatever is raised puts back the last finished epoch first."""
     history, begun = History(plan.better, net.members), []
     kept, shown, finished, reasons = net.progress, net.history, 0, history.stop_reason
+    rates: dict[int, Any] = {}  # of the members that have stopped, as they were then
     try:
         net.progress, net.history = _started(net, plan), history
         for watcher in plan.watchers:
@@ -157,18 +159,21 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
         with one_thread(_small(plan)):
             together = _unwatched(plan) and kept.learning_rate is None
             while finished < epochs and history.runs:
-                error = None
+                error, rate = None, net.progress.learning_rate
                 if together:
                     together, error = _fit_together(net, plan, history, min(TOGETHER, epochs - finished))
                 if not together:
                     _fit_epoch(net, plan, history)
                 kept, finished, reasons = net.progress, len(history.epoch), history.stop_reason
+                stopped = np.flatnonzero(history.stopped).tolist() if plan.groups is not None else ()
+                for k in set(stopped) - set(rates):
+                    rates[k] = own_number(rate if reasons[k] == "diverged" else kept.learning_rate, k)
                 if error is not None:
                     raise error
             history.stop(None, "finished")
             reasons = history.stop_reason
     finally:
-        net.progress, net.history = kept, shown
+        net.progress, net.history = kept.with_rates(rates) if rates else kept, shown
         plan.steps.release()
         history.truncate(finished)
         history.stop_reason = reasons

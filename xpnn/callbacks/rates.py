@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xpnn._arguments import check_count, check_number
 from xpnn.callbacks.base import Callback, numbers_of, repeated
 from xpnn.callbacks.monitor import Monitor
+from xpnn.own import OwnSchedules, own_number
 
 
 class _Pace(NamedTuple):
@@ -80,8 +81,13 @@ class ReduceLROnPlateau(Monitor):
         if any(reached):
             count = max(len(values), len(rates))
             pairs = zip(repeated(rates, count), repeated(reached, count), strict=True)
-            rates = [min(rate, max(self.factor * rate, self.min_lr)) if end else rate for rate, end in pairs]
-            net.learning_rate = rates if count > 1 else rates[0]
+            reduced = [min(rate, max(self.factor * rate, self.min_lr)) if end else None for rate, end in pairs]
+            now = net.progress
+            course = now.optimizer.learning_rate if now.learning_rate is None else now.learning_rate
+            # the other members stay on the course that a schedule gives them
+            rates = [own_number(course, k) if rate is None else rate for k, rate in enumerate(reduced)]
+            rates = OwnSchedules(tuple(rates)) if any(map(callable, rates)) else rates
+            net.learning_rate = rates if count > 1 else reduced[0]
 
     def _after(self, member: _Pace, value: float) -> _Pace:
         better = self.is_better(value, member.best)

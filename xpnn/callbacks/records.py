@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -116,9 +117,8 @@ class PrintEpoch(Callback):
 
 
 def _short(value: Any) -> str:
-    """One number, or a stack's smallest and largest."""
-    if hasattr(value, "tolist") and value.ndim:
-        return f"{value.min():.4g}..{value.max():.4g}"
-    if isinstance(value, list | tuple):
-        return f"{min(value):.4g}..{max(value):.4g}"
+    """One number, or the smallest and largest of a stack's members that are still trained."""
+    if isinstance(value, list | tuple) or (hasattr(value, "tolist") and value.ndim):
+        numbers = [number for number in numbers_of(value) if number == number] or [math.nan]
+        return f"{min(numbers):.4g}..{max(numbers):.4g}"
     return f"{float(value):.4g}"

@@ -90,10 +90,11 @@ class EarlyStopping(Monitor):
         value, carry = logs[self.monitor], None
         numbers = numbers_of(value)
         before = self._stands[-1].members if self._stands else [_Best()] * len(numbers)
-        trained = net.history.going(len(numbers))
+        trained = [loss == loss for loss in numbers_of(logs["loss"])]  # whoever asked to stop after this epoch
+        trained = trained if len(trained) == len(numbers) else [any(trained)] * len(numbers)
         members = [
-            self._after(member, number, epoch) if goes_on else member
-            for member, number, goes_on in zip(before, numbers, trained, strict=True)
+            self._after(member, number, epoch) if was else member
+            for member, number, was in zip(before, numbers, trained, strict=True)
         ]
         if self.restore_best_weights:
             better = [member.best_epoch == epoch for member in members]
