@@ -12,8 +12,8 @@ class Callback:
     `net` holds the weights of the epoch that ended; `logs` its numbers, as `history` records them. An exception stops
     training, puts back the last finished epoch, and reaches the caller. `net.learning_rate` may be set in each method;
     what an unfinished epoch has set is undone with it. One that never looks at weights may say `reads_weights = False`,
-    which spares `fit_many` a copy of them in every epoch. `reason` is what `history.stop_reason` says where this callback
-    stopped training.
+    which spares `fit_many` a copy of them in every epoch. `reason` is what `history.stop_reason` says where this
+    callback stopped training.
     """
 
     reason: ClassVar[str] = "callback"
