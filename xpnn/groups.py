@@ -24,9 +24,10 @@ from xpnn.program import Program, StepNumbers
 from xpnn.progress import Carry, Progress, count, counted, map_arrays
 from xpnn.threads import blas_threads
 
-CACHE = 6 << 20
+CACHE = 12 << 20
 """How many bytes the arrays of a group may take. 64 networks of 30-64-64-1 in batches of 128 took, a network's step,
-128 us one by one, and in groups of 4, 8, 16 and 32 members 82, 79, 74 and 76."""
+128 us one by one, and in groups of 4, 8, 16 and 32 members 82, 79, 74 and 76. With two threads twice 6 MiB is better
+still: larger arrays, fewer quarrels over the interpreter."""
 BUSY = 20_000_000
 """Operations of an epoch of all members from which a second thread is worth its beginning."""
 
