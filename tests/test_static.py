@@ -51,13 +51,17 @@ HOST = {
     "training",
     "state",
     "network",
+    "files",
+    "description",
+    "snapshot",
+    "resume",
 }
 HOST |= {"plotting", "testing", "__main__"} | family("sklearn") | family("compile")
 
 # Arrows go one way: a module imports only from the rows above its own (and its own).
 ORDER = [
     {"_version", "_arguments", "_lazy", "special", "initializers", "random", "parameters", "datasets", "history"}
-    | {"threads", "own"},
+    | {"threads", "own", "files", "description"},
     family("layers") | family("callbacks"),
     family("activations") | {"schedules"},
     family("losses") | family("optimizers") | {"architecture"},
@@ -67,16 +71,16 @@ ORDER = [
     {"inputs"},
     {"batches"},
     {"chosen", "evaluation", "progress"},
-    {"program"},
+    {"program", "snapshot"},
     {"numbers"},
     family("compile"),
     {"testing"},
     {"sources"},
     {"epochs"},
-    {"diagnosis", "groups", "spread"},
+    {"diagnosis", "groups", "spread", "resume"},
     {"training", "state", "lanes"},
     {"network"},
-    {"jobs"},
+    {"jobs", "checkpoint"},
     {"members"},
     family("sklearn"),
     {"__init__", "__main__"},

@@ -59,9 +59,12 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         CSVLogger,
         EarlyStopping,
         LearningRateScheduler,
+        ModelCheckpoint,
         ReduceLROnPlateau,
         TimeLimit,
     )
+    from xpnn.checkpoint import load
+    from xpnn.files import UnusableFile
     from xpnn.history import History
     from xpnn.initializers import truncated_normal
     from xpnn.layers import (
@@ -130,7 +133,9 @@ _HOME = {
     "Softmax Softplus Tanh identity relu sigmoid softmax tanh",
     "availability": "BackendUnavailable backends",
     "backend": "Backend",
-    "callbacks": "CSVLogger Callback EarlyStopping LearningRateScheduler ReduceLROnPlateau TimeLimit",
+    "callbacks": "CSVLogger Callback EarlyStopping LearningRateScheduler ModelCheckpoint ReduceLROnPlateau TimeLimit",
+    "checkpoint": "load",
+    "files": "UnusableFile",
     "history": "History",
     "initializers": "truncated_normal",
     "layers": "ActivityPenalty BatchNorm Dense Dropout Embedding FeatureEmbedding Flatten GaussianNoise Increasing "

@@ -13,6 +13,7 @@ from xpnn.callbacks import Callback
 from xpnn.history import History
 from xpnn.own import merged_number
 from xpnn.progress import Carry, Progress, map_arrays
+from xpnn.resume import Standing
 
 Array = Any
 
@@ -56,6 +57,9 @@ class Lane:
     def commit(self) -> None:
         """The epoch counts."""
         self.kept, self.finished = self.net.progress, len(self.history.epoch)
+        standing = Standing(self.net, self.history, self.watchers, {})
+        for watcher in self.watchers:
+            watcher.on_epoch_kept(self.net, self.history.epoch[-1], standing)
 
     def take(self, history: History, now: Progress) -> None:
         """What a stack recorded of a network that nobody watched, and where it stands."""

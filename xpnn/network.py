@@ -313,6 +313,7 @@ class Network(State):
         verbose: int = 0,
         compile: bool | str = True,
         rows: Any = None,
+        resume: Any = None,
     ) -> History:
         """Train for `epochs` further epochs and return what was recorded after each.
 
@@ -344,6 +345,9 @@ class Network(State):
         rows : for a stack, which rows each member is trained on: row numbers, which may repeat, or a mask for each, of
             unequal numbers too (the training rows of folds, bootstraps). Nothing is copied or padded for it: member k
             is the lone network with its seed, trained on x[rows[k]].
+        resume : a folder of `callbacks.ModelCheckpoint`, or one of its files: training goes on from the latest, and
+            `epochs` are then those in all. It ends, on NumPy to the bit, where it would have without a break, for the
+            same arguments and data. A folder without any begins at the beginning.
 
         Raises
         ------
@@ -361,7 +365,7 @@ class Network(State):
         check_count("epochs", epochs, low=0)
         steps, numbers = self._prepare(loss, optimizer)
         held = (validation_data, validation_split)
-        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile, rows)
+        asked = Asked(epochs, batch_size, *held, sample_weight, class_weight, metrics, shuffle, compile, rows, resume)
         self._outputs.release()
         ready = plan(self, x, y, steps, numbers, asked, watchers(callbacks, verbose))
         return fit_epochs(self, ready, epochs)

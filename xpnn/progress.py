@@ -12,6 +12,7 @@ from xpnn.optimizers import Optimizer
 from xpnn.own import merged, merged_number, own, own_number
 
 Array = Any
+COUNTS = ("epoch", "step", "first")
 
 
 class Carry(NamedTuple):
@@ -20,6 +21,15 @@ class Carry(NamedTuple):
     params: Array  # (*members, n_params)
     state: Array  # (*members, n_state): what layers carry along without learning it
     memory: Any  # the optimizer's state
+
+    def arrays(self) -> list[Array]:
+        """All of them in order."""
+        return leaves(self)
+
+    def made_of(self, arrays: Sequence[Array], backend: Backend) -> Carry:
+        """One that is built alike, of other arrays, as the backend's own."""
+        given = iter(arrays)
+        return map_arrays(lambda array: backend.copy(backend.asarray(next(given), dtype=array.dtype)), self)
 
 
 class Progress(NamedTuple):
@@ -56,12 +66,11 @@ class Progress(NamedTuple):
 
     def of(self, lanes: Any) -> Progress:
         """The same with the counts of some members alone."""
-        names = ("epoch", "step", "first")
-        return self._replace(**{name: count(counted(getattr(self, name), lanes)) for name in names})
+        return self._replace(**{name: count(counted(getattr(self, name), lanes)) for name in COUNTS})
 
     def lane(self, member: int) -> Progress:
         """Where one member of a stack stands: views of its arrays, and what it has of hyper-parameters."""
-        epoch, step, first = (int(counted(of, member)) for of in (self.epoch, self.step, self.first))
+        epoch, step, first = (int(counted(getattr(self, name), member)) for name in COUNTS)
         carry = map_arrays(lambda array: array[member, ...], self.carry)
         loss, optimizer = own(self.loss, member), own(self.optimizer, member)
         return Progress(carry, loss, optimizer, epoch, step, first, own_number(self.learning_rate, member))
@@ -136,7 +145,7 @@ def joined(each: Sequence[Progress], *, xp: Any) -> Progress:
         )
     loss, optimizer = (merged([getattr(one, name) for one in each], name) for name in ("loss", "optimizer"))
     carry = map_arrays(lambda *arrays: xp.stack(arrays), *(one.carry for one in each))
-    counts = {name: count(np.asarray([getattr(one, name) for one in each])) for name in ("epoch", "step", "first")}
+    counts = {name: count(np.asarray([getattr(one, name) for one in each])) for name in COUNTS}
     rates = [one.learning_rate for one in each]
     if any(rate is not None for rate in rates):  # the others' own stand beside it
         rates = [

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 
-from xpnn import batches, parameters
+from xpnn import batches, parameters, snapshot
 from xpnn._arguments import AT_LEAST_ZERO, hyper_parameter
 from xpnn.backend import Backend, on_device, resolve
 from xpnn.compile.outputs import Outputs
@@ -36,6 +37,8 @@ class State:
     backend: Backend
     seeds: tuple[int, ...]
     layouts: tuple[Layout, Layout]
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    """What the file that the network was loaded from says beside it."""
 
     def _begin(self) -> None:
         """Initial parameters and layer state from the seeds, and no training state."""
@@ -187,6 +190,34 @@ class State:
     def copy(self) -> Self:
         """The same network, training state included, in memory of its own."""
         return self.to(self.backend)
+
+    def save(self, path: Any, metadata: Mapping[str, Any] | None = None, training: bool = False) -> None:
+        """Write the network into one safetensors file, from which `xpnn.load` makes it again.
+
+        In it are layers, seeds, parameters, layer state, and a checksum over all of it. The file is in its place whole
+        or, where that fails, the one that was there before.
+
+        Parameters
+        ----------
+        path : of the file; what is there is replaced.
+        metadata : a dict of what JSON has, of your own; None writes `net.metadata`, which `load` gives back.
+        training : with loss, optimizer and its state, so that `fit` goes on after `load` where it stopped.
+
+        Raises
+        ------
+        TypeError, naming the place, for layers that settings do not describe (those of your own with an __init__ of
+        their own); OSError where the file cannot be written.
+
+        >>> import os, tempfile, xpnn
+        >>> net = xpnn.Network(xpnn.mlp([2, 3, 1]), seed=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "model.safetensors")
+        ...     net.save(path, {"trained on": "nothing yet"})
+        ...     again = xpnn.load(path)
+        >>> again.metadata, bool((again.predict([[1.0, 2.0]]) == net.predict([[1.0, 2.0]])).all())
+        ({'trained on': 'nothing yet'}, True)
+        """
+        snapshot.write(self, path, self.metadata if metadata is None else metadata, training)
 
     def __getstate__(self) -> dict[str, Any]:
         progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))

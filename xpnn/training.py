@@ -27,6 +27,7 @@ from xpnn.metrics import better_end, check, choose, name_of
 from xpnn.numbers import Numbers
 from xpnn.own import own_number
 from xpnn.progress import START, Progress
+from xpnn.resume import Resumed, Standing, resumed
 from xpnn.sources import Rows, Stream
 from xpnn.threads import PAYS, largest_product, one_thread
 
@@ -51,6 +52,7 @@ class Asked(NamedTuple):
     shuffle: bool | str
     compile: bool | str
     rows: Any
+    resume: Any
 
 
 class Plan(NamedTuple):
@@ -64,6 +66,7 @@ class Plan(NamedTuple):
     watchers: Sequence[Callback]
     compile: bool | str
     groups: Groups | None  # of a stack's members
+    resume: Any = None  # a checkpoint, or the folder of them, from which to go on
 
 
 def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
@@ -105,7 +108,7 @@ def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked,
     better = {"loss": "min"} | {name_of(metric): better_end(metric) for metric in chosen}
     if held is not None:
         better |= {f"val_{name}": end for name, end in better.items()}
-    return Plan(steps, numbers, batches, measure, better, watchers, compile, groups)
+    return Plan(steps, numbers, batches, measure, better, watchers, compile, groups, asked.resume)
 
 
 def batches_of(train: Any, rank: int, asked: Asked, seeds: Sequence[int], stacked: bool, backend: Any) -> Any:
@@ -147,14 +150,25 @@ def check_use(train: Data | Chosen | Rows | Stream, held: Any, asked: Asked, cho
 
 def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
     """Train `net` for `epochs` epochs, recording each. Whatever is raised puts back the last finished epoch first."""
-    history, begun = History(plan.better, net.members), []
-    kept, shown, finished, reasons = net.progress, net.history, 0, history.stop_reason
-    rates: dict[int, Any] = {}  # of the members that have stopped, as they were then
+    before, begun = _resumed(net, plan), []
+    history = History(plan.better, net.members) if before is None else before.history
+    kept, shown, finished, reasons = net.progress, net.history, len(history.epoch), history.stop_reason
+    rates: dict[int, Any] = (
+        {} if before is None else before.rates
+    )  # of the members that have stopped, as they were then
+    standing = Standing(net, history, plan.watchers, rates)
+    keepers = [one for one in plan.watchers if type(one).on_epoch_kept is not Callback.on_epoch_kept]
     try:
-        net.progress, net.history = _started(net, plan), history
+        net.progress = _started(net, plan) if before is None else before.progress
+        net.history = history
         for watcher in plan.watchers:
             watcher.on_fit_begin(net, epochs)
             begun.append(watcher)
+        if before is not None:
+            net.progress = kept = before.progress  # a callback may have set a learning rate to begin with
+            before.hand_out(net, plan.watchers)
+            if plan.groups is not None:
+                plan.groups.stop(history.stopped)
         shown = history
         with one_thread(_small(plan)):
             together = _unwatched(plan) and kept.learning_rate is None
@@ -170,6 +184,8 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
                     rates[k] = own_number(rate if reasons[k] == "diverged" else kept.learning_rate, k)
                 if error is not None:
                     raise error
+                for watcher in keepers:
+                    watcher.on_epoch_kept(net, history.epoch[-1], standing)
             history.stop(None, "finished")
             reasons = history.stop_reason
     finally:
@@ -188,6 +204,14 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
             stacklevel=4,
         )
     return history
+
+
+def _resumed(net: Any, plan: Plan) -> Resumed | None:
+    """Where a checkpoint says that the fit stands, if there is one."""
+    if plan.resume is None:
+        return None
+    program = plan.steps.program
+    return resumed(net, plan.resume, program.loss, program.optimizer, plan.watchers, plan.better)
 
 
 def _small(plan: Plan) -> bool:

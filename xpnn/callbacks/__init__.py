@@ -13,11 +13,13 @@ from xpnn._lazy import attach
 from xpnn.callbacks.base import Callback, LambdaCallback
 
 if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editors
+    from xpnn.callbacks.checkpoint import ModelCheckpoint
     from xpnn.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
     from xpnn.callbacks.records import CSVLogger, PrintEpoch, ProgressBar
     from xpnn.callbacks.stopping import EarlyStopping, TimeLimit
 
 _HOME = {
+    "checkpoint": "ModelCheckpoint",
     "rates": "LearningRateScheduler ReduceLROnPlateau",
     "records": "CSVLogger PrintEpoch ProgressBar",
     "stopping": "EarlyStopping TimeLimit",

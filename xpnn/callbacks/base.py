@@ -30,8 +30,24 @@ class Callback:
         What is recorded of a member that was stopped before is NaN.
         """
 
+    def on_epoch_kept(self, net: Any, epoch: int, standing: Any) -> None:
+        """After epoch number `epoch`, once every callback has seen it and nothing undoes it any more.
+
+        `standing.save(path)` writes a file from which `fit(resume=path)` goes on.
+        """
+
     def on_fit_end(self, net: Any, history: Any) -> None:
         """After the last epoch, and also where training was broken off, once the unfinished epoch is undone."""
+
+    def state(self) -> Any:
+        """What this callback has to know again where a fit is resumed: numbers, texts, arrays, lists and dicts of them.
+
+        A callback that keeps something from one epoch to the next overrides this and `restore`.
+        """
+        return None
+
+    def restore(self, net: Any, state: Any) -> None:
+        """After `on_fit_begin` of a fit that is resumed: go on from what `state` gave, arrays on the host."""
 
 
 class LambdaCallback(Callback):

@@ -89,6 +89,12 @@ class ReduceLROnPlateau(Monitor):
             rates = OwnSchedules(tuple(rates)) if any(map(callable, rates)) else rates
             net.learning_rate = rates if count > 1 else reduced[0]
 
+    def state(self):
+        return [list(member) for member in self._members]
+
+    def restore(self, net, state):
+        self._members = [_Pace(*member) for member in state]
+
     def _after(self, member: _Pace, value: float) -> _Pace:
         better = self.is_better(value, member.best)
         wait = 0 if better or member.rest else member.wait + 1

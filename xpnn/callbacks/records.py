@@ -16,7 +16,8 @@ class CSVLogger(Callback):
     """A line for each epoch in the file at `path`: its number and what was recorded, of a stack loss_0, loss_1, ...
 
     The columns stand in the first line; each line is in the file when its epoch ends. Numbers are as exact as in
-    `history`. An epoch that is undone leaves no line, where the file is one that can be taken back.
+    `history`. An epoch that is undone leaves no line, where the file is one that can be taken back. A fit that is
+    resumed writes on after the line of its checkpoint.
 
     Parameters
     ----------
@@ -58,12 +59,36 @@ class CSVLogger(Callback):
                 found = next(csv.reader(file, delimiter=self.separator), None)
         if found not in (None, columns):
             raise ValueError(f"path: {self.path} has the columns {found}, this training records {columns}")
-        self._file = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
-        if found is None:
+        resumed = bool(net.history.epoch) and os.path.isfile(self.path)
+        mode = "r+" if resumed else "a" if self.append else "w"
+        self._columns = columns
+        self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
+        if found is None and not resumed:
             self._write(columns)
 
     def on_epoch_end(self, net, epoch, logs):
         self._row = epoch, self._file.tell() if self._file.seekable() else None
+        self._row_of(epoch, logs)
+
+    def state(self):
+        return {"size": self._file.tell() if self._file.seekable() else None}
+
+    def restore(self, net, state):
+        """Lines of epochs that came after the checkpoint are taken back, they will be written again."""
+        size = state["size"]
+        if size is None or not self._file.seekable():
+            return
+        if size <= self._file.seek(0, os.SEEK_END):
+            self._file.seek(size)
+            self._file.truncate()
+            return
+        self._file.seek(0)  # another file than then: all that was recorded
+        self._file.truncate()
+        self._write(self._columns)
+        for i, epoch in enumerate(net.history.epoch):
+            self._row_of(epoch, {name: values[i] for name, values in net.history.history.items()})
+
+    def _row_of(self, epoch: int, logs: Any) -> None:
         self._write([epoch, *(one for value in logs.values() for one in repeated(numbers_of(value), self._count))])
 
     def _write(self, row: list[Any]) -> None:
@@ -89,7 +114,7 @@ class ProgressBar(Callback):
     def on_fit_begin(self, net, epochs):
         from tqdm.auto import tqdm
 
-        self._bar: Any = tqdm(total=epochs, unit="epoch", dynamic_ncols=True)
+        self._bar: Any = tqdm(total=epochs, initial=len(net.history.epoch), unit="epoch", dynamic_ncols=True)
 
     def on_epoch_end(self, net, epoch, logs):
         rate = net.learning_rate

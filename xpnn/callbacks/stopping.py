@@ -116,6 +116,21 @@ class EarlyStopping(Monitor):
         for name in _Best._fields:
             setattr(self, name, in_form(stand.value, [getattr(member, name) for member in stand.members]))
 
+    def state(self):
+        if not self._stands:
+            return None
+        stand = self._stands[-1]
+        members = [list(member) for member in stand.members]
+        carry = None if stand.carry is None else stand.carry.arrays()
+        return {"epoch": stand.epoch, "members": members, "value": stand.value, "carry": carry}
+
+    def restore(self, net, state):
+        if state is not None:
+            carry = state["carry"] and net.progress.carry.made_of(state["carry"], net.backend)
+            members = [_Best(*member) for member in state["members"]]
+            self._stands = [_Stand(state["epoch"], members, state["value"], carry)]
+            self._show(self._stands[-1])
+
     def on_fit_end(self, net, history):
         stand = next((stand for stand in self._stands if history.epoch[-1:] == [stand.epoch]), None)
         self._forget()  # what the best epoch left is as large as the network
@@ -131,6 +146,8 @@ class EarlyStopping(Monitor):
 @dataclass(eq=False)
 class TimeLimit(Callback):
     """Stops training after the epoch in which `seconds`, > 0, are over, counted from the beginning of `fit`.
+
+    The time of a fit that is resumed counts on.
 
     >>> import xpnn
     >>> net = xpnn.Network(xpnn.mlp([1, 1]))
@@ -150,3 +167,9 @@ class TimeLimit(Callback):
 
     def on_epoch_end(self, net, epoch, logs):
         return time.monotonic() >= self._end
+
+    def state(self):
+        return {"seconds": self.seconds - (self._end - time.monotonic())}  # that are over
+
+    def restore(self, net, state):
+        self._end -= state["seconds"]

@@ -100,7 +100,7 @@ class BaseMLP(Coefficients, BaseEstimator):
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None, resume=None):
         """Train on (X, y), afresh unless `warm_start`.
 
         Parameters
@@ -109,14 +109,18 @@ class BaseMLP(Coefficients, BaseEstimator):
         y : (n,) labels or numbers, or (n, outputs).
         sample_weight : (n,) weight of each row.
         X_val, y_val, sample_weight_val : rows to validate on after each epoch, in the place of a split.
+        resume : a folder in which a `ModelCheckpoint` among the `callbacks` has written, to go on from there with the
+            same data and parameters (`random_state` a number); as in `Network.fit`.
 
         Raises
         ------
         ValueError, with scikit-learn's words, for parameters and data that cannot be used.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False, resume=resume)
 
-    def _fit(self, X, y, sample_weight, held, incremental: bool):
+    def _fit(self, X, y, sample_weight, held, incremental: bool, resume: Any = None):
+        if resume is not None and self.solver == "lbfgs":
+            raise ValueError("solver='lbfgs' takes no epochs that could be resumed: leave `resume` out, or take 'adam'")
         given, (X, y, labels, weight) = X, self._prepare(X, y, sample_weight, held, incremental)
         given, X, y, labels, weight, aside = self._reserved(given, X, y, labels, weight)
         if held[0] is not None:
@@ -130,7 +134,7 @@ class BaseMLP(Coefficients, BaseEstimator):
             if self.solver == "lbfgs":
                 self.loss_, self.n_iter_ = minimize(self, tables.dense(X), labels, loss, weight)
             else:
-                self._descend(X, labels, weight, held, loss, incremental)
+                self._descend(X, labels, weight, held, loss, incremental, resume)
         except NonFiniteLoss as error:
             raise self._exploded(error) from error
         self._calibrate(aside)
@@ -255,13 +259,13 @@ class BaseMLP(Coefficients, BaseEstimator):
             return EpsHatAdam(rate, **betas, **options)
         return optimizers.get(self.solver, learning_rate=rate, **options)
 
-    def _descend(self, X, labels, weight, held, loss, incremental: bool) -> None:
+    def _descend(self, X, labels, weight, held, loss, incremental: bool, resume: Any) -> None:
         """Epochs of updates, with scikit-learn's rules of when to stop."""
         watcher, asked = self._asked(X.shape[0], held, loss, incremental)
         error: Any = None
         try:
             X = tables.dense(X) if self.bootstrap else tables.readable(X)
-            self.network_.fit(X, labels, loss, sample_weight=weight, **asked)
+            self.network_.fit(X, labels, loss, sample_weight=weight, resume=resume, **asked)
         except KeyboardInterrupt as interrupt:
             error = interrupt
             warnings.warn("Training interrupted by user.", stacklevel=5)

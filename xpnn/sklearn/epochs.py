@@ -26,6 +26,13 @@ from xpnn.training import NonFiniteLoss
 __all__ = ["Epochs"]
 
 
+_SEEN = (
+    *("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "_no_improvement_count", "diverged_"),
+    *("validation_scores_", "validation_loss_curve_", "best_validation_score_"),
+)
+"""The estimator's attributes that epochs change."""
+
+
 class Epochs(Callback):
     """After each epoch: the attributes that people read, the score of the validation rows, and whether to go on.
 
@@ -78,6 +85,18 @@ class Epochs(Callback):
         self._rate(net)
         self.stopped = self._given_up(net) or self._late()
         return self.stopped
+
+    def state(self):
+        me = self.estimator
+        names = [name for name in _SEEN if hasattr(me, name)]
+        best = None if self.best is None else self.best.arrays()
+        seconds = time.monotonic() - self.began
+        return {"of": {name: getattr(me, name) for name in names}, "best": best, "out": self.out, "seconds": seconds}
+
+    def restore(self, net, state):
+        vars(self.estimator).update(state["of"])
+        self.best = state["best"] and net.progress.carry.made_of(state["best"], net.backend)
+        self.out, self.began = state["out"], self.began - state["seconds"]
 
     def on_fit_end(self, net, history):
         """Of an ensemble: which members count from here on."""
