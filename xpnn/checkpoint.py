@@ -9,6 +9,7 @@ from xpnn import snapshot
 from xpnn.backend import Backend, resolve
 from xpnn.files import UnusableFile
 from xpnn.network import Network
+from xpnn.resume import history_of
 
 __all__ = ["load"]
 
@@ -53,6 +54,7 @@ def load(
         net = Network(layers, where, seed=seeds[0] if members is None else seeds, members=members)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UnusableFile(f"{path}: no network can be made of what it describes: {error}") from error
+    net.history = history_of(found, net.members)
     with net.backend.current():
         net.progress = snapshot.progress_of(found, net, custom)
     net.metadata = dict(found.metadata or {})

@@ -88,9 +88,9 @@ def resumed(
         raise ValueError(f"resume: {path} is a network and no checkpoint of a fit: xpnn.load gives the network")
     _compare(found, net, loss, optimizer)
     fit: Mapping[str, Any] = found.fit
+    history = history_of(found, net.members)
     try:
         names, states = [name for name, _ in fit["callbacks"]], [state for _, state in fit["callbacks"]]
-        history = _history(found, fit, net.members)
         rates = {int(k): snapshot.built_of(found, rate, {}) for k, rate in fit["rates"].items()}
         states = [_unpacked(state, found.tensors) for state in states]
     except (KeyError, TypeError, ValueError) as error:
@@ -123,16 +123,21 @@ def _compare(found: Snapshot, net: Any, loss: Any, optimizer: Any) -> None:
         )
 
 
-def _history(found: Snapshot, fit: Mapping[str, Any], members: int | None) -> History:
-    """What was recorded."""
-    history = History(fit["better"], members)
-    history.epoch = found.tensors["history.epoch"].tolist()
-    for name in fit["recorded"]:
-        values = found.tensors[f"history.of.{name}"]
-        history.history[name] = list(values) if values.ndim > 1 else values.tolist()
-    if members is not None:
-        history.trained = found.tensors["history.trained"].copy()
-    reason = fit["stop_reason"]  # who ran out of time may have got more since
+def history_of(found: Snapshot, members: int | None) -> History:
+    """What was recorded until the checkpoint; nothing where the file is none. Raises UnusableFile."""
+    if found.fit is None:
+        return History(members=members)
+    try:
+        history = History(found.fit["better"], members)
+        history.epoch = found.tensors["history.epoch"].tolist()
+        for name in found.fit["recorded"]:
+            values = found.tensors[f"history.of.{name}"]
+            history.history[name] = list(values) if values.ndim > 1 else values.tolist()
+        if members is not None:
+            history.trained = found.tensors["history.trained"].copy()
+        reason = found.fit["stop_reason"]  # who ran out of time may have got more since
+    except (KeyError, TypeError) as error:
+        raise UnusableFile(f"{found.path}: its record of training cannot be used: {error!r}") from error
     history.stop_reason = [None if one == "time" else one for one in reason] if members else reason
     history.stop_reason = None if reason == "time" else history.stop_reason
     return history

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn import files
+from xpnn._arguments import hyper_parameter
 from xpnn._version import __version__
 from xpnn.description import built, customs, described
 from xpnn.files import UnusableFile
+from xpnn.optimizers import Optimizer
 from xpnn.progress import COUNTS, Carry, Progress, map_arrays
 
 Array = Any
@@ -124,6 +126,8 @@ def progress_of(snapshot: Snapshot, net: Any, custom: Mapping[str, Any]) -> Prog
     if snapshot.training is None:
         return Progress(_carry(snapshot, net))
     loss, optimizer = (built_of(snapshot, snapshot.training.get(name), custom) for name in ("loss", "optimizer"))
+    if not callable(loss) or not isinstance(optimizer, Optimizer):
+        raise UnusableFile(f"{snapshot.path} has no loss and optimizer that training can go on with")
     return continued(snapshot, net, loss, optimizer, custom)
 
 
@@ -138,6 +142,10 @@ def continued(snapshot: Snapshot, net: Any, loss: Any, optimizer: Any, custom: M
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableFile(f"{snapshot.path}: its counts of epochs and steps cannot be used: {error}") from None
     rate = built_of(snapshot, training.get("learning_rate"), custom)
+    try:
+        rate = None if rate is None else hyper_parameter("learning_rate", rate)
+    except (TypeError, ValueError) as error:
+        raise UnusableFile(f"{snapshot.path}: {error}") from None
     return Progress(carry._replace(memory=memory), loss, optimizer, **counts, learning_rate=rate)
 
 
