@@ -79,6 +79,7 @@ ORDER = [
     {"epochs"},
     {"diagnosis", "groups", "spread", "resume"},
     {"training", "state", "lanes"},
+    {"insight"},
     {"network"},
     {"jobs", "checkpoint"},
     {"members"},

@@ -12,32 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from xpnn import activations, batches, evaluation, inputs, losses, optimizers, sources
+from xpnn import activations, batches, evaluation, inputs, sources
 from xpnn._arguments import as_list, check_count
 from xpnn.architecture import mlp, trunk
 from xpnn.backend import on_device, resolve
 from xpnn.callbacks import watchers
 from xpnn.chosen import Chosen, is_list_of_data
-from xpnn.compile.explain import cost_lines, explain
-from xpnn.compile.steps import Steps
 from xpnn.history import History
 from xpnn.inputs import Shapes
+from xpnn.insight import Insight
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.metrics import choose
-from xpnn.numbers import Numbers
 from xpnn.own import merged, own
-from xpnn.program import Program
 from xpnn.progress import joined
 from xpnn.schedules import values
-from xpnn.state import State
-from xpnn.summary import Summary, summary, table
 from xpnn.training import Asked, fit_epochs, plan
 
 __all__ = ["Network", "mlp"]
 
 
 @on_device
-class Network(State):
+class Network(Insight):
     """A feed-forward network, or a stack of `members` independent networks of the same layers.
 
     Parameters
@@ -112,14 +107,6 @@ class Network(State):
         moved = [net if net.backend == first.backend else net.to(first.backend) for net in networks]
         new.progress = joined([net.progress for net in moved], xp=first.backend.xp)
         return new
-
-    def __repr__(self) -> str:
-        return table(self)
-
-    def summary(self) -> Summary:
-        """What `print(net)` shows, with the memory that parameters and layer state take, the cost of 32 rows, and the
-        training so far."""
-        return summary(self, cost_lines(self))
 
     def predict(self, x: Any, batch_size: int | None = None, compile: bool = True) -> Array:
         """The network's output for `x` (n, features), as (n, outputs) or (members, n, outputs) on its own backend.
@@ -276,25 +263,6 @@ class Network(State):
         self.progress = now.advanced(carry, 0, 1)
         return value
 
-    def explain(self, batch_size: int = 32, loss: Any = None, optimizer: Any = None) -> Summary:
-        """How a training step on a batch of so many rows is computed: operations, memory, cost, and the program.
-
-        That is the program that `fit` runs on NumPy, or its kernels on CuPy. `loss` and `optimizer` are as in `fit`;
-        nothing changes. Raises TypeError where the step cannot be compiled, saying what stands in the way.
-
-        >>> print(Network(mlp([2, 1])).explain(optimizer="sgd"))  # doctest: +ELLIPSIS
-        A training step on 32 rows, MeanSquaredError() and SGD()
-          operations  12: 7 elementwise, 4 products, 1 concat; 8 views cost nothing
-          cost        519 FLOP, 74 % of it in matrix products; 2.28 kB read and written
-          memory      276 bytes beside parameters and optimizer state
-        ...
-        """
-        loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
-        steps, numbers = self._prepare(loss, optimizer)
-        now = self.progress.started(loss, optimizer, xp=self.backend.xp)
-        row = numbers.epoch(now)[0]
-        return explain(steps, now.carry, row, self.shapes, check_count("batch_size", batch_size))
-
     def fit(
         self,
         x: Any,
@@ -357,7 +325,8 @@ class Network(State):
         and the others are trained on: a RuntimeWarning at the end, and `history.stop_reason`, name it.
 
         >>> net = Network(mlp([1, 1]), seed=0)
-        >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], optimizer=optimizers.SGD(0.5), epochs=200)
+        >>> from xpnn import SGD
+        >>> history = net.fit([[0.0], [1.0]], [[1.0], [3.0]], optimizer=SGD(0.5), epochs=200)
         >>> net.predict([[2.0]]).round(2)
         array([[5.]], dtype=float32)
         """
@@ -369,22 +338,3 @@ class Network(State):
         self._outputs.release()
         ready = plan(self, x, y, steps, numbers, asked, watchers(callbacks, verbose))
         return fit_epochs(self, ready, epochs)
-
-    def _loss_of(self, loss: Any) -> Any:
-        loss = (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)
-        trunk(self.layer, loss)  # refuses a last layer that does not go with the loss
-        return loss
-
-    def _optimizer_of(self, optimizer: Any) -> Any:
-        return (self.progress.optimizer or optimizers.Adam()) if optimizer is None else optimizers.get(optimizer)
-
-    def _prepare(self, loss: Any, optimizer: Any) -> tuple[Steps, Numbers]:
-        """What runs the steps, and their numbers; those made last where loss and optimizer are the same."""
-        if not self.n_params:
-            raise ValueError("the network has no learned parameters: there is nothing to train")
-        prepared = self._prepared  # once: another thread may put its own there at any moment
-        if prepared is None or (prepared[0].program.loss, prepared[0].program.optimizer) != (loss, optimizer):
-            program = Program(trunk(self.layer, loss), self.layouts[0], self.layouts[1], loss, optimizer)
-            numbers = Numbers(program, self.seeds, self.members, self.backend)
-            prepared = self._prepared = Steps(program, len(self.shapes.sample), self.backend), numbers
-        return prepared
