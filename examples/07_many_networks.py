@@ -24,11 +24,6 @@ def readings(rng, rows):
     return x, y + 0.1 * rng.normal(size=rows)
 
 
-def save(net, path):
-    """All arrays of a network by layer and name, in one file of NumPy's."""
-    np.savez(path, **{f"{i}.{name}": array for i, layer in enumerate(net.params) for name, array in layer.items()})
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", default="numpy", help='"numpy", "cupy", "torch", "jax", "auto" ...')
@@ -69,7 +64,7 @@ def main():
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         for k in good:
-            save(stack[k], arguments.folder / f"{names[k]}.npz")
+            stack[k].save(arguments.folder / f"{names[k]}.safetensors", {"sensor": names[k], "rows": int(counts[k])})
         print(f"saved {len(good)} networks in {arguments.folder}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import xpnn
 from xpnn.availability import status
 
 FOLDER = Path(__file__).parent.parent / "examples"
@@ -32,6 +33,7 @@ def test_all_examples_are_here():
         "05_wine_regression.py",
         "06_ensemble.py",
         "07_many_networks.py",
+        "08_stop_resume_serve.py",
     ]
 
 
@@ -129,6 +131,16 @@ def test_a_network_for_each_sensor(where, tmp_path):
     assert f"{len(diverged)} diverged" in out
     expected = sorted({f"sensor-{k:03}" for k in range(count)} - set(diverged))
     assert sorted(path.stem for path in tmp_path.iterdir()) == expected
+    assert xpnn.load(tmp_path / f"{expected[0]}.safetensors").metadata["sensor"] == expected[0]
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_a_training_that_is_killed_goes_on_and_is_served(where, tmp_path):
+    out = run("08_stop_resume_serve.py", "--backend", where, "--epochs", 6, "--folder", tmp_path)
+    assert re.search(r"killed after epoch [2-6]\n", out)
+    assert "gone on to epoch 6; off from a training that nobody disturbed by 0.0" in out
+    assert {"checkpoints", "circles.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+    assert "trained on" in out and ("served by onnxruntime" in out or "pip install onnx" in out)
 
 
 def test_the_readmes_many_networks(capsys):
