@@ -1,6 +1,7 @@
 """Callbacks: called in turn and always ended, copied and pickled, and refused by name where they are wrong."""
 
 import copy
+import io
 import math
 import pickle
 
@@ -23,15 +24,84 @@ from xpnn.callbacks import (
 )
 
 
-def test_the_bar_shows_numbers_and_the_rate(capsys):
+class Terminal(io.StringIO):
+    """An output that says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_bar_shows_numbers_and_the_rate(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
     net = Network(mlp([2, 1]), members=2)
     net.fit(X, Y, optimizer=SGD([0.5, 0.25]), epochs=2, metrics=["mae"], callbacks=[ProgressBar()])
-    err = capsys.readouterr().err
+    err = terminal.getvalue()
     assert "2/2" in err
     assert "mean_absolute_error=" in err
     assert "learning_rate=0.25..0.5" in err
+    assert "rows/s=" in err
     net.fit(X, Y, optimizer=SGD(0.125), epochs=1, verbose=1)
-    assert "learning_rate=0.125" in capsys.readouterr().err
+    assert "learning_rate=0.125" in terminal.getvalue()
+
+
+def test_the_bar_is_closed_where_training_is_broken_off(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    def breaking(net, epoch, logs):
+        raise KeyError("no more")
+
+    bar = ProgressBar()
+    with pytest.raises(KeyError):
+        Network(mlp([2, 1])).fit(X, Y, epochs=3, callbacks=[bar, breaking])
+    assert bar._bar is None and terminal.getvalue().endswith("\n")
+
+
+def test_nothing_is_shown_where_nobody_looks(capsys):
+    for verbose in (0, 1):
+        Network(mlp([2, 1])).fit(X, Y, epochs=2, verbose=verbose)
+        assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebooks_bar_is_shown_though_its_output_is_no_terminal(monkeypatch, capsys):
+    import tqdm.auto
+
+    made = {}
+
+    class Notebook(tqdm.auto.tqdm):
+        def __init__(self, *args, **options):
+            made.update(options)
+            super().__init__(*args, **{**options, "disable": True})
+
+    Notebook.__module__ = "tqdm.notebook"
+    monkeypatch.setattr(tqdm.auto, "tqdm", Notebook)
+    Network(mlp([2, 1])).fit(X, Y, epochs=2, verbose=1)
+    assert made["disable"] is False and made["total"] == 2
+
+
+def test_a_line_an_epoch_in_columns(capsys):
+    net = Network(mlp([2, 1]))
+    net.fit(X, Y, optimizer=SGD(0.125), epochs=10, validation_data=(X, Y), metrics=["mae"], verbose=2)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert (
+        err == ""
+        and len(lines) == 10
+        and lines[0].startswith("epoch  1/10  loss ")
+        and lines[9].startswith("epoch 10/")
+    )
+    names = ["loss", "mean_absolute_error", "val_loss", "val_mean_absolute_error", "learning_rate", "rows/s"]
+    assert all(f"  {name} " in lines[3] for name in names)
+    assert len({line.index("  val_loss ") for line in lines}) == 1
+
+
+def test_how_many_rows_an_epoch_has():
+    net, stack = Network(mlp([2, 1])), Network(mlp([2, 1]), members=3)
+    assert net.fit(X, Y, epochs=1).samples == len(X)
+    assert stack.fit(X, Y, epochs=1).samples == 3 * len(X)
+    assert stack.fit(X, Y, epochs=1, rows=[[0], [0, 1], [0, 1, 2]]).samples == 6
+    assert net.fit([(X, Y), (X, Y)], epochs=1).samples is None
 
 
 def test_a_time_limit_stops_after_the_epoch_in_which_it_is_over(monkeypatch):

@@ -18,7 +18,8 @@ class History:
     `history.better` says of each name that `fit` records which end of it is better, "min" or "max".
     `history.stop_reason` is "finished" where all epochs were trained, else the `reason` of the callback that stopped
     them ("early", "time", "callback"), or "diverged"; None where training was broken off. `history.best_epoch` is the
-    epoch that `EarlyStopping` found the best; None where nobody watched.
+    epoch that `EarlyStopping` found the best; None where nobody watched. `history.samples` is how many rows an epoch
+    has, over all members of a stack; None where that is not known before.
 
     A stack has a reason and a best epoch for each member, a list and an array; a member that diverged is stopped alone.
     What is recorded after a member has stopped is NaN, and `history.trained` says how many epochs each was trained.
@@ -36,6 +37,7 @@ class History:
         self.stop_reason: Any = None if members is None else [None] * members
         self.best_epoch: Any = None
         self.trained: Any = None if members is None else np.zeros(members, dtype=np.int64)
+        self.samples: int | None = None
 
     def __getitem__(self, name: str) -> list[Any]:
         if name not in self.history:

@@ -156,6 +156,7 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
     rates: dict[int, Any] = (
         {} if before is None else before.rates
     )  # of the members that have stopped, as they were then
+    history.samples = samples_of(plan.batches, net.members)
     standing = Standing(net, history, plan.watchers, rates)
     keepers = [one for one in plan.watchers if type(one).on_epoch_kept is not Callback.on_epoch_kept]
     try:
@@ -204,6 +205,14 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
             stacklevel=4,
         )
     return history
+
+
+def samples_of(batches: Batches | Blocks | Stream, members: int | None) -> int | None:
+    """How many rows an epoch has; None for an iterable of batches, which does not say."""
+    if isinstance(batches, Batches) and batches.own is not None:
+        return sum(batches.counts)
+    rows = batches.rows if isinstance(batches, Batches) else getattr(getattr(batches, "source", None), "rows", None)
+    return None if rows is None else rows * (members or 1)
 
 
 def _resumed(net: Any, plan: Plan) -> Resumed | None:

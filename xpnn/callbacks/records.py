@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import os
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from xpnn.callbacks.base import Callback, check_flag, numbers_of, repeated
 
@@ -103,8 +105,33 @@ class CSVLogger(Callback):
                 file.truncate(start)
 
 
-class ProgressBar(Callback):
-    """A tqdm bar on standard error with the last epoch's numbers and the learning rate; `fit(verbose=1)` adds one.
+class _Report(Callback):
+    """What is told after each epoch: what was recorded, the learning rate, rows a second."""
+
+    reads_weights: ClassVar = False
+
+    def on_fit_begin(self, net, epochs):
+        self._epochs, self._behind, self._began = epochs, len(net.history.epoch), time.perf_counter()
+
+    def _told(self, net: Any, logs: Mapping[str, Any]) -> dict[str, str]:
+        """Names and short texts; of a stack the range over the members still trained, and how many these are."""
+        told = {name: _short(value) for name, value in logs.items()}
+        if net.learning_rate is not None:
+            told["learning_rate"] = _short(net.learning_rate)
+        trained = [number == number for number in numbers_of(logs["loss"])]
+        if not all(trained):
+            told["trained"] = f"{sum(trained)} of {len(trained)}"
+        made, seconds = len(net.history.epoch) - self._behind, time.perf_counter() - self._began
+        if net.history.samples and made and seconds > 0.0:
+            told["rows/s"] = f"{made * net.history.samples / seconds:,.0f}"
+        return told
+
+
+class ProgressBar(_Report):
+    """A tqdm bar on standard error: time gone and left, the last epoch's numbers, the learning rate, rows a second.
+
+    `fit(verbose=1)` adds one. In a notebook it is a notebook's bar; where standard error is no terminal, as in a log
+    file, there is none.
 
     >>> import xpnn
     >>> net = xpnn.Network(xpnn.mlp([1, 1]))
@@ -114,36 +141,42 @@ class ProgressBar(Callback):
     def on_fit_begin(self, net, epochs):
         from tqdm.auto import tqdm
 
-        self._bar: Any = tqdm(total=epochs, initial=len(net.history.epoch), unit="epoch", dynamic_ncols=True)
+        super().on_fit_begin(net, epochs)
+        notebook = any(one.__module__ == "tqdm.notebook" for one in tqdm.__mro__)  # where no stream is a terminal
+        hidden = False if notebook else None  # None: where the stream is no terminal
+        self._bar: Any = tqdm(total=epochs, initial=self._behind, unit="epoch", dynamic_ncols=True, disable=hidden)
 
     def on_epoch_end(self, net, epoch, logs):
-        rate = net.learning_rate
-        shown = dict(logs) if rate is None else {**logs, "learning_rate": rate}
-        self._bar.set_postfix({name: _short(value) for name, value in shown.items()}, refresh=False)
-        self._bar.update()
+        if not self._bar.disable:
+            self._bar.set_postfix(self._told(net, logs), refresh=False)
+            self._bar.update()
 
     def on_fit_end(self, net, history):
         self._bar.close()
         self._bar = None
 
 
-class PrintEpoch(Callback):
-    """One line an epoch on standard output; `fit(verbose=2)` adds one.
+class PrintEpoch(_Report):
+    """One line an epoch on standard output, in columns; `fit(verbose=2)` adds one.
 
     >>> import xpnn
     >>> net = xpnn.Network(xpnn.mlp([1, 1]))
-    >>> history = net.fit([[0.0]], [0.0], epochs=2, callbacks=[PrintEpoch()])
-    epoch 1  loss 0
-    epoch 2  loss 0
+    >>> history = net.fit([[0.0]], [0.0], epochs=10, callbacks=[PrintEpoch()])  # doctest: +ELLIPSIS
+    epoch  1/10  loss         0  learning_rate     0.001  rows/s ...
+    epoch  2/10  loss         0  learning_rate     0.001  rows/s ...
+    ...
     """
 
     def on_epoch_end(self, net, epoch, logs):
-        print(f"epoch {epoch + 1}  " + "  ".join(f"{name} {_short(value)}" for name, value in logs.items()))
+        number, told = len(net.history.epoch), self._told(net, logs)
+        columns = [f"{name} {text:>9}" for name, text in told.items()]
+        print(f"epoch {number:>{len(str(self._epochs))}}/{self._epochs}", *columns, sep="  ")
 
 
 def _short(value: Any) -> str:
     """One number, or the smallest and largest of a stack's members that are still trained."""
     if isinstance(value, list | tuple) or (hasattr(value, "tolist") and value.ndim):
         numbers = [number for number in numbers_of(value) if number == number] or [math.nan]
-        return f"{min(numbers):.4g}..{max(numbers):.4g}"
+        low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+        return low if low == high else f"{low}..{high}"
     return f"{float(value):.4g}"
