@@ -118,6 +118,11 @@ class History:
             lone.best_epoch = int(self.best_epoch[member])
         return lone
 
+    def _repr_html_(self) -> str:
+        from xpnn.display import history_html
+
+        return history_html(self)
+
     def plot(self, ax: Any = None) -> Any:
         """The recorded curves over epochs as a matplotlib Axes."""
         from xpnn.plotting import plot_history

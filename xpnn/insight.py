@@ -8,8 +8,9 @@ from xpnn import losses, optimizers
 from xpnn._arguments import check_count
 from xpnn.architecture import trunk
 from xpnn.backend import on_device
-from xpnn.compile.explain import cost_lines, explain
+from xpnn.compile.explain import amount, costs, explain, unit
 from xpnn.compile.steps import Steps
+from xpnn.display import network_html
 from xpnn.numbers import Numbers
 from xpnn.program import Program
 from xpnn.state import State
@@ -23,10 +24,17 @@ class Insight(State):
     def __repr__(self) -> str:
         return table(self)
 
-    def summary(self) -> Summary:
-        """What `print(net)` shows, with the memory that parameters and layer state take, the cost of 32 rows, and the
-        training so far."""
-        return summary(self, cost_lines(self))
+    def _repr_html_(self) -> str:
+        return network_html(self)
+
+    def summary(self, batch_size: int = 32) -> Summary:
+        """What `print(net)` shows, with the cost of each layer on a batch of so many rows, that of predicting and of a
+        training step, the memory that the numbers take, what is computed in one go, and the training so far.
+
+        The loss and the optimizer of the step are those used last. Costs are left out where a layer looks at numbers.
+        """
+        rows = check_count("batch_size", batch_size)
+        return summary(self, rows, costs(self, rows), amount, unit)
 
     def explain(self, batch_size: int = 32, loss: Any = None, optimizer: Any = None) -> Summary:
         """How a training step on a batch of so many rows is computed: operations, memory, cost, and the program.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from xpnn.backend import Backend, resolve
 from xpnn.compile.cost import Cost, cost
@@ -11,7 +13,7 @@ from xpnn.compile.namespace import ELEMENTWISE
 from xpnn.compile.steps import Steps
 from xpnn.compile.traced import Traced
 from xpnn.inputs import Data, Shapes
-from xpnn.program import StepNumbers, tree_of
+from xpnn.program import StepNumbers
 from xpnn.progress import START, Carry
 from xpnn.summary import Summary
 
@@ -60,26 +62,46 @@ def explain(steps: Steps, carry: Carry, numbers: StepNumbers, shapes: Shapes, ro
     )
 
 
-def cost_lines(net: Any, rows: int = 32) -> list[str]:
-    """What `net` costs on so many rows, where that can be traced; a member of a stack as much as a lone network."""
-    loss, optimizer = net._loss_of(None), net._optimizer_of(None)
-    lines, where = [], resolve("numpy", net.backend.dtype)
+class Costs(NamedTuple):
+    """What a network costs, each part None where that cannot be traced: layers that look at numbers, say."""
 
-    def forward(params: Array, state: Array, x: Array, *, xp: Any) -> dict[str, Any]:
-        return {"y": net.layer.forward(tree_of(net.layouts, Carry(params, state, None), xp=xp), x, xp=xp)[0]}
+    layers: list[Cost | None]  # of each at inference
+    predict: Cost | None
+    train: Cost | None
+    steps: int  # in which a training step is computed on this backend
+    fused: list[list[str]]  # those of them that are several operations at once, by their names
 
+
+def costs(net: Any, rows: int = 32) -> Costs:
+    """What `net` costs on so many rows; a member of a stack as much as a lone network."""
+    host = np.zeros((), net.backend.dtype)  # of arrays only shape and dtype are looked at
+    tree, shapes = net.params, [net.shapes.sample]
+    for layer in net.layers:
+        shapes.append(layer.output_shape(shapes[-1]))
+    parts = zip(net.layers, tree, shapes[:-1], strict=True)
+    each = [_forward_cost(net, layer, params, np.broadcast_to(host, (rows, *shape))) for layer, params, shape in parts]
+    whole = _forward_cost(net, net.layer, tree, np.broadcast_to(host, (rows, *shapes[0])))
     try:
-        x = example(loss, net.shapes, rows, where).x
-        trees = {"params": net.progress.carry.params, "state": net.progress.carry.state, "x": x}
-        traced = Traced(forward, trees, lambda name: "fresh", where, exact=True)
-        lines.append(f"{rows} rows to predict: {amount(cost(traced.plan))}")
+        loss, optimizer = net._loss_of(None), net._optimizer_of(None)
         steps, numbers = net._prepare(loss, optimizer)
         now = net.progress.started(loss, optimizer, xp=net.backend.xp)
-        traced = traced_step(steps, now.carry, numbers.epoch(START)[0], net.shapes, rows)
-        lines.append(f"{rows} rows to train on: {amount(cost(traced.plan))}")
+        plan = traced_step(steps, now.carry, numbers.epoch(START)[0], net.shapes, rows).plan
     except Exception:  # a layer that looks at numbers, or a network without parameters
-        pass
-    return lines
+        return Costs(each, whole, None, 0, [])
+    fused = [[node.op for node in unit.nodes] for unit in plan.units if len(unit.nodes) > 1]
+    return Costs(each, whole, cost(plan), len(plan.units), fused)
+
+
+def _forward_cost(net: Any, layer: Any, params: Any, x: Any) -> Cost | None:
+    where = resolve("numpy", net.backend.dtype)
+
+    def forward(params: Any, x: Array, *, xp: Any) -> dict[str, Any]:
+        return {"y": layer.forward(params, x, xp=xp)[0]}
+
+    try:
+        return cost(Traced(forward, {"params": params, "x": x}, lambda name: "fresh", where, exact=True).plan)
+    except Exception:  # a layer that looks at numbers
+        return None
 
 
 def amount(found: Cost) -> str:
