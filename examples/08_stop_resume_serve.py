@@ -77,9 +77,8 @@ def main():
         undisturbed = train(Path(temporary) / "undisturbed", arguments)
         probe = np.random.default_rng(0).uniform(-3.0, 3.0, (5, 2)).astype(np.float32)
         outputs = [net.backend.to_host(one.predict(probe)) for one in (net, undisturbed)]
-        print(
-            f"gone on to epoch {net.epoch}; off from a training that nobody disturbed by {np.max(np.abs(np.subtract(*outputs)))}"
-        )
+        off = np.max(np.abs(np.subtract(*outputs)))
+        print(f"gone on to epoch {net.epoch}; off from a training that nobody disturbed by {off}")
 
         net.save(folder / "circles.safetensors", metadata={"trained on": "500 points in two rings"})
         again = xpnn.load(folder / "circles.safetensors")

@@ -34,6 +34,12 @@ def test_all_examples_are_here():
         "06_ensemble.py",
         "07_many_networks.py",
         "08_stop_resume_serve.py",
+        "10_imbalanced.py",
+        "11_search.py",
+        "12_larger_than_memory.py",
+        "13_surrogate.py",
+        "14_two_backends.py",
+        "15_compiled_program.py",
     ]
 
 
@@ -141,6 +147,53 @@ def test_a_training_that_is_killed_goes_on_and_is_served(where, tmp_path):
     assert "gone on to epoch 6; off from a training that nobody disturbed by 0.0" in out
     assert {"checkpoints", "circles.safetensors"} <= {path.name for path in tmp_path.iterdir()}
     assert "trained on" in out and ("served by onnxruntime" in out or "pip install onnx" in out)
+
+
+@pytest.mark.parametrize("where", ["numpy", "torch"])
+def test_an_imbalanced_table(where):
+    if not status(where).usable:
+        pytest.skip(status(where).reason)
+    out = run("10_imbalanced.py", "--backend", where, "--epochs", 8)
+    plain, balanced = (float(found) for found in re.findall(r"recall (\S+),", out))
+    assert plain < 0.6 < 0.8 < balanced
+    found = [float(share) for share in re.findall(r"(\S+)% found", out)]
+    assert len(found) == 4 and found == sorted(found, reverse=True)
+
+
+def test_a_search(tmp_path):
+    out = run("11_search.py", "--epochs", 3, "--widths", 8, 4, "--figure", tmp_path / "deep" / "search.png")
+    assert "200 networks in" in out and "learning_rate_init" in out
+    assert percents(out, r"on 450 others: (\S+)%")[0] > 85.0
+    assert (tmp_path / "deep" / "search.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_a_table_larger_than_memory(where, tmp_path):
+    out = run("12_larger_than_memory.py", "--backend", where, "--rows", 20_000, "--epochs", 2, "--folder", tmp_path)
+    assert "20000 rows, 5 MB on the disk" in out and percents(out, r"variance explained: (\S+)")[0] > 0.5
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_a_surrogate(where):
+    out = run("13_surrogate.py", "--backend", where, "--epochs", 20, "--steps", 100)
+    force, difference = percents(out, r"a force (\S+);", r"of energies (\S+)")
+    assert force == pytest.approx(difference, abs=2e-6)
+    assert percents(out, r"moves by (\S+)")[0] < 0.01
+
+
+def test_two_backends():
+    out = run("14_two_backends.py", "--epochs", 3)
+    assert max(float(off) for off in re.findall(r"off by (\S+)(?: at most)?", out)) < 1e-9
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    wrong = [sys.executable, str(FOLDER / "14_two_backends.py"), "--backends", "numpy", "dask"]
+    done = subprocess.run(wrong, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and "dask" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_compiled_program():
+    out = run("15_compiled_program.py", "--epochs", 3)
+    assert "A training step on 64 rows" in out and "def run(" in out and "us compiled" in out
 
 
 def test_the_readmes_many_networks(capsys):
