@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xpnn import batches, parameters, snapshot
+from xpnn import batches, files, parameters, snapshot
 from xpnn._arguments import AT_LEAST_ZERO, hyper_parameter
 from xpnn.backend import Backend, on_device, resolve
 from xpnn.compile.outputs import Outputs
@@ -218,6 +218,46 @@ class State:
         ({'trained on': 'nothing yet'}, True)
         """
         snapshot.write(self, path, self.metadata if metadata is None else metadata, training)
+
+    def export_onnx(
+        self, path: Any, *, opset: int = 20, average: bool = True, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `predict` into one ONNX file, which onnxruntime and others run without xpnn, in any language.
+
+        Its input "x" (batch, *sample) and its output "y" (batch, outputs) have the network's dtype; the batch may be of
+        any size. Layers become plain nodes, named "0.Gemm", "1.Relu" by their places, and arrays "0.weight". Layers of
+        your own are written as the array API functions that they call. What gives NaN, a category out of range, gives
+        NaN there too. In float64, functions that onnxruntime has in float32 alone (erf, atan ...) are off by 1e-7.
+
+        Parameters
+        ----------
+        path : of the file; what is there is replaced, or, where that fails, stays.
+        opset : number of ONNX's operator set, from 18; 20 is that of 2023, which onnxruntime reads from 1.17 on.
+        average : of a stack, whether y is the mean of what the members give, probabilities where the network ends in
+            sigmoid or softmax and logits where not, or all of it, (members, batch, outputs).
+        metadata : text, or what JSON has, by name, for `metadata_props`; None writes `net.metadata`.
+
+        Raises
+        ------
+        TypeError, naming layer and operation, for a layer of your own that cannot be written; ImportError without onnx;
+        OSError where the file cannot be written.
+
+        >>> import os, tempfile, xpnn
+        >>> net = xpnn.Network(xpnn.mlp([2, 3, 1], output="sigmoid"), seed=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.export_onnx(os.path.join(folder, "model.onnx"))
+        ...     os.listdir(folder)
+        ['model.onnx']
+        """
+        from xpnn.compile.onnx import content
+
+        def after(y: Array, *, xp: Any) -> dict[str, Array]:
+            own = y.ndim > len(self.shapes.output) + 1  # not where no layer has arrays, which members could differ in
+            return {"y": xp.mean(y, axis=0) if own and average else y}
+
+        files.replace(
+            path, content(self, after=after, opset=opset, metadata=self.metadata if metadata is None else metadata)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))

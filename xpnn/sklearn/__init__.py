@@ -4,7 +4,8 @@ They need scikit-learn: `pip install xpnn[sklearn]`.
 """
 
 from xpnn.sklearn.classifier import MLPClassifier
+from xpnn.sklearn.export import export_onnx
 from xpnn.sklearn.regressor import MLPRegressor
 from xpnn.sklearn.search import MLPSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor", "MLPSearchCV"]
+__all__ = ["MLPClassifier", "MLPRegressor", "MLPSearchCV", "export_onnx"]

@@ -375,6 +375,12 @@ class BaseMLP(Coefficients, BaseEstimator):
         back = tables.backend_for(X, self.network_.backend.dtype)
         return found if back.owns(found) else back.asarray(found)
 
+    def export_onnx(self, path: Any, *, opset: int = 20, metadata: Any = None) -> None:
+        """Write `predict` and `predict_proba` into one ONNX file, as `xpnn.sklearn.export_onnx` says."""
+        from xpnn.sklearn.export import export_onnx
+
+        export_onnx(self, path, opset=opset, metadata=metadata)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

@@ -129,19 +129,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         outputs = self._outputs(X)
         xp = tables.backend_for(X, self.network_.backend.dtype).xp
+        index = self._chosen(outputs, xp=xp)
         if self._kind == "multilabel":
-            found = xp.astype(outputs > self._threshold(), xp.int64)
-            return scipy.sparse.csr_matrix(found) if self._sparse and not tables.is_foreign(X) else found
-        if self._kind == "binary":
-            index = xp.astype(outputs[:, 0] > self._threshold(), xp.int64) * (len(self.classes_) - 1)
-        else:
-            index = xp.argmax(outputs, axis=-1)
+            return scipy.sparse.csr_matrix(index) if self._sparse and not tables.is_foreign(X) else index
         if not tables.is_foreign(X):
             return self.classes_[index]
         if self.classes_.dtype.kind not in "iufb":
             return self.classes_[tables.backend_for(X, "float32").to_host(index)]
         labels = xp.asarray(self.classes_, device=getattr(X, "device", None))
         return xp.take(labels, index, axis=0)
+
+    def _chosen(self, outputs, *, xp) -> Any:
+        """The index in `classes_` that each row's outputs choose, (n,); of several answers 0 or 1 for each."""
+        if self._kind == "multilabel":
+            return xp.astype(outputs > self._threshold(), xp.int64)
+        if self._kind == "binary":
+            return xp.astype(outputs[:, 0] > self._threshold(), xp.int64) * (len(self.classes_) - 1)
+        return xp.argmax(outputs, axis=-1)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X, return_std=False) -> Any:
@@ -166,7 +170,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _probabilities(self, X, method: str) -> Any:
         outputs = self._outputs(X, method)
-        xp = tables.backend_for(X, self.network_.backend.dtype).xp
+        return self._as_probabilities(outputs, xp=tables.backend_for(X, self.network_.backend.dtype).xp)
+
+    def _as_probabilities(self, outputs, *, xp) -> Any:
+        """The probability of each class, (n, classes), by the network's outputs."""
         if self._kind == "binary":
             return xp.concat([1.0 - outputs, outputs], axis=-1)
         return self._comparable(outputs, xp=xp)

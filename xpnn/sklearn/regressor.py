@@ -216,12 +216,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _forecast(self, outputs, X) -> Forecast:
         """What the network, or the members of an ensemble together, forecast by these outputs, in the library of X."""
         loss, backend = self._loss(), self.network_.backend
-        if self.network_.members is None:
+        if lone := self.network_.members is None:
             outputs = outputs[None, ...]
         if intervals.head(loss) is None:
             outputs = self._loss_point(outputs)
         with backend.current():
-            found = intervals.forecast(loss, outputs, xp=backend.xp)
+            found = intervals.forecast(loss, outputs, xp=backend.xp, lone=lone)
         return Forecast(*(None if part is None else self._beside(X, part) for part in found))
 
     def _reserved(self, *rows):
