@@ -25,7 +25,7 @@ def family(name):
 
 
 FAMILIES = ("activations", "layers", "losses", "metrics", "optimizers")
-FOLDERS = (*FAMILIES, "callbacks")
+FOLDERS = (*FAMILIES, "callbacks", "exchange")
 MATHEMATICS = set().union(*map(family, FAMILIES)) | {"parameters", "random", "schedules"}
 HELPERS = {"_arguments", "_lazy", "special", "initializers"}
 
@@ -56,7 +56,8 @@ HOST = {
     "snapshot",
     "resume",
 }
-HOST |= {"plotting", "testing", "__main__"} | family("sklearn") | family("compile")
+HOST |= {"walk", "walkthrough", "findings", "signals", "rates", "checkup"}
+HOST |= {"plotting", "testing", "__main__"} | family("sklearn") | family("compile") | family("exchange")
 
 # Arrows go one way: a module imports only from the rows above its own (and its own).
 ORDER = [
@@ -79,9 +80,12 @@ ORDER = [
     {"epochs"},
     {"diagnosis", "groups", "spread", "resume"},
     {"training", "state", "lanes"},
+    {"formulas", "walk", "findings"},
+    {"walkthrough", "signals", "rates"},
+    {"checkup"},
     {"insight"},
     {"network"},
-    {"jobs", "checkpoint"},
+    {"jobs", "checkpoint"} | family("exchange"),
     {"members"},
     family("sklearn"),
     {"__init__", "__main__"},

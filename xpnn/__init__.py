@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         TimeLimit,
     )
     from xpnn.checkpoint import load
+    from xpnn.exchange import from_sklearn, from_torch, to_sklearn, to_torch, to_torch_state_dict
     from xpnn.files import UnusableFile
     from xpnn.history import History
     from xpnn.initializers import truncated_normal
@@ -135,6 +136,7 @@ _HOME = {
     "backend": "Backend",
     "callbacks": "CSVLogger Callback EarlyStopping LearningRateScheduler ModelCheckpoint ReduceLROnPlateau TimeLimit",
     "checkpoint": "load",
+    "exchange": "from_sklearn from_torch to_sklearn to_torch to_torch_state_dict",
     "files": "UnusableFile",
     "history": "History",
     "initializers": "truncated_normal",

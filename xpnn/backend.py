@@ -156,18 +156,21 @@ def to_host(values: Any, name: str = "array") -> np.ndarray:
         if library == "cupy":
             host = values.get()
         elif library == "torch":
-            host = values.detach().cpu().numpy()
+            values = values.detach().cpu()
+            host = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()  # NumPy has no such
         elif library == "array_api_strict":
             import array_api_strict
 
             host = np.asarray(values.to_device(array_api_strict.Device("CPU_DEVICE")))
+        elif hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):  # all that it can
+            host = np.from_dlpack(values)
         else:
             host = np.asarray(values)
         if host.dtype == object:
             if not all(isinstance(value, numbers.Real) for value in host.flat):
                 raise TypeError("it holds objects that are no numbers")
             host = host.astype(np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise TypeError(f"{name} must be numbers in a rectangular array, got {describe(values)}: {error}") from None
     if host.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got {describe(values)} of dtype {host.dtype}")
