@@ -274,6 +274,46 @@ def test_a_time_limit_ends_training_and_what_is_trained_is_scored():
     assert set(halved.cv_results_["iter"]) == {0, 1, 2}
 
 
+JOBS = {
+    "a callable scorer": (
+        MLPClassifier(**SMALL),
+        "",
+        {"scoring": lambda model, x, y: {"a": model.score(x, y), "b": 1.0}},
+    ),
+    "a pipeline": (make_pipeline(StandardScaler(), MLPClassifier(**SMALL)), "mlpclassifier__", {}),
+    "folds that are read once": (MLPClassifier(**SMALL), "", {"cv": "iterator"}),
+}
+
+
+@pytest.mark.parametrize("case", JOBS)
+def test_candidates_are_dealt_out_to_processes(case):
+    model, prefix, options = JOBS[case]
+    grid = {f"{prefix}alpha": [0.01, 0.1, 1.0], f"{prefix}hidden_layer_sizes": [(3,), (0,), (4,)]}
+    found = []
+    for jobs in (1, 2):
+        asked = {"cv": 3, "return_train_score": True, "refit": False} | options
+        if asked["cv"] == "iterator":
+            asked["cv"] = KFold(3, shuffle=True, random_state=0).split(*IRIS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found.append(MLPSearchCV(model, grid, n_jobs=jobs, time_limit=100.0, **asked).fit(*IRIS).cv_results_)
+    assert_same_results(*found)
+    for name in [name for name in found[0] if "_score" in name and "time" not in name]:
+        assert np.array_equal(found[0][name], found[1][name], equal_nan=True), name
+
+
+def test_what_fails_in_another_process_is_told_here():
+    grid = {"hidden_layer_sizes": [(3,), (0,), (4,)]}
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0"):
+        MLPSearchCV(MLPClassifier(**SMALL), grid, cv=3, n_jobs=2, error_score="raise").fit(*IRIS)
+    with pytest.raises(ValueError, match="max_memory=1000 bytes is too small"):
+        MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1, 1.0]}, n_jobs=2, max_memory=1000).fit(*IRIS)
+    with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 9"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("always", FitFailedWarning)
+        MLPSearchCV(MLPClassifier(**SMALL), grid, cv=3, n_jobs=2).fit(*IRIS)
+
+
 def test_a_search_can_be_cloned_and_pickled():
     search = MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1, 1.0]}, cv=3)
     with pytest.raises(NotFittedError):

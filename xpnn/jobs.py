@@ -42,6 +42,8 @@ class Job(NamedTuple):
 
 def jobs_of(networks: Sequence[Network], asked: Mapping[str, Any], data: tuple[Any, ...], callbacks: Any) -> list[Job]:
     """What is asked for, by network; raises for what no network could take."""
+    if isinstance(networks, Network):
+        raise TypeError("networks must be a list of lone networks, got one Network: train it by its own fit")
     networks = list(networks)
     for k, net in enumerate(networks):
         if not isinstance(net, Network) or net.members is not None:
@@ -53,6 +55,8 @@ def jobs_of(networks: Sequence[Network], asked: Mapping[str, Any], data: tuple[A
     x, y, weight = (
         _arrays(name, values, count) for name, values in zip(("x", "y", "sample_weight"), data[:3], strict=True)
     )
+    for k in range(count):
+        _check_lengths(x[k], y[k], weight[k], data, k)
     rows, own = _rows(data[3], x), _watchers(callbacks, count)
     jobs = []
     for k, net in enumerate(networks):
@@ -92,6 +96,23 @@ def _arrays(name: str, values: Any, count: int) -> list[Any]:
     return [values] * count
 
 
+def _check_lengths(x: Any, y: Any, weight: Any, data: tuple[Any, ...], k: int) -> None:
+    """Raise where the network has not as many targets or weights as rows."""
+    if (count := length(x)) is None:
+        raise TypeError(f"x{_at(data[0], k)} must be rows that can be read again and have a length, got {x!r}")
+    for name, values, given in (("y", y, data[1]), ("sample_weight", weight, data[2])):
+        if (found := length(values)) not in (count, None):
+            raise ValueError(f"{name}{_at(given, k)} must have one entry for each of {count} rows, got {found}")
+
+
+def length(values: Any) -> Any:
+    """The number of rows; None where there is none. The standard's arrays need not have `len`."""
+    if hasattr(values, "__len__"):
+        return len(values)
+    shape = getattr(values, "shape", ())
+    return shape[0] if shape else None
+
+
 def _rows(rows: Any, x: list[Any]) -> list[np.ndarray | None]:
     """The row numbers of each network; None for all rows."""
     if rows is None:
@@ -109,7 +130,7 @@ def _rows(rows: Any, x: list[Any]) -> list[np.ndarray | None]:
         if lane is not None:
             if lane.ndim != 1 or lane.dtype.kind not in "biu":
                 raise TypeError(f"{name} must be row numbers (n,) or a mask, got {given!r}")
-            count = len(data)
+            count = length(data)
             if lane.dtype.kind == "b" and len(lane) != count:
                 raise ValueError(f"{name} is a mask of {len(lane)} entries for {count} rows of x")
             lane = np.flatnonzero(lane) if lane.dtype.kind == "b" else lane
@@ -123,9 +144,23 @@ def _watchers(callbacks: Any, count: int) -> list[list[Any]]:
     """The callbacks of each network: its own, or copies."""
     given = list(callbacks or ())
     if given and all(one is None or isinstance(one, list | tuple) for one in given):
-        return [watchers(own or (), 0) for own in _each("callbacks", given, count)]
+        found = [watchers(own or (), 0) for own in _each("callbacks", given, count)]
+        _check_apart(found)
+        return found
     found = watchers(given, 0)
     return [copy.deepcopy(found) for _ in range(count)] if found else [[] for _ in range(count)]
+
+
+def _check_apart(found: list[list[Any]]) -> None:
+    """Raise where one callback is asked for by two networks, which are trained at once: each would change its state."""
+    owners: dict[int, int] = {}
+    for k, own in enumerate(found):
+        for watcher in own:
+            if (first := owners.setdefault(id(watcher), k)) != k:
+                raise ValueError(
+                    f"callbacks[{first}] and callbacks[{k}] hold the same {type(watcher).__name__}, and what it keeps "
+                    "is of one network: give each its own, or one list for all, of which each gets copies"
+                )
 
 
 def groups_of(jobs: Sequence[Job]) -> list[list[int]]:
@@ -174,7 +209,7 @@ def parts_of(jobs: Sequence[Job], group: list[int], max_memory: int | None) -> l
         return [group]
     first = jobs[group[0]]
     steps, _ = first.net._prepare(first.progress.loss, first.progress.optimizer)
-    count = max(_count(jobs[k]) for k in group)
+    count = max(rows_of(jobs[k]) for k in group)
     each = bytes_of(steps.program, min(first.batch_size or count, count), first.net.backend)
     size = check_count("max_memory", max_memory) // each
     if not size:
@@ -185,9 +220,9 @@ def parts_of(jobs: Sequence[Job], group: list[int], max_memory: int | None) -> l
     return [group[start : start + size] for start in range(0, len(group), size)]
 
 
-def _count(job: Job) -> int:
-    return len(job.x if job.rows is None else job.rows)
+def rows_of(job: Job) -> int:
+    return length(job.x if job.rows is None else job.rows)
 
 
 def work_of(job: Job) -> int:
-    return _count(job) * job.net.n_params * max(job.epochs, 1)
+    return rows_of(job) * job.net.n_params * max(job.epochs, 1)

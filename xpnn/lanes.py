@@ -25,10 +25,11 @@ class Lane:
     those of the beginning, which saves time. Others find copies, as what they keep would else hold the whole stack.
     """
 
-    def __init__(self, net: Any, begun: Progress, watchers: Sequence[Callback]):
+    def __init__(self, net: Any, begun: Progress, watchers: Sequence[Callback], samples: int):
         self.net, self.start, self.watchers = net, begun, watchers
         self.kept, self.shown = net.progress, net.history
         self.history, self.finished = History({"loss": "min"}), 0
+        self.samples = self.history.samples = samples
         self.begun: list[Callback] = []
         self.outputs, self.ended = net._outputs, False
         self.reason: str | None = None
@@ -65,6 +66,7 @@ class Lane:
         """What a stack recorded of a network that nobody watched, and where it stands."""
         start, self.finished = self.start, len(history.epoch)
         history.epoch = list(range(start.epoch, start.epoch + self.finished))
+        history.samples = self.samples
         self.history = self.shown = history
         if self.finished:
             own = {"loss": start.loss, "optimizer": start.optimizer, "learning_rate": start.learning_rate}

@@ -18,7 +18,7 @@ from xpnn._arguments import check_count, check_number
 from xpnn.backend import Backend
 from xpnn.callbacks import Callback, TimeLimit
 from xpnn.history import History
-from xpnn.jobs import Job, groups_of, jobs_of, parts_of, work_of
+from xpnn.jobs import Job, groups_of, jobs_of, length, parts_of, rows_of, work_of
 from xpnn.lanes import Lane, Lanes, close
 from xpnn.network import Network
 from xpnn.spread import spread
@@ -58,8 +58,8 @@ def fit_many(
         list is not copied for each.
     loss, optimizer, epochs, batch_size, shuffle : as in `Network.fit`, or a list with one for each network.
     rows : row numbers, or a mask, of the rows of x to train on: for all networks, or one for each (folds, bootstraps).
-    callbacks : a list with a list for each network; or one list, of which each network gets copies. They see the
-        network itself, its own epochs and numbers; one that asks to stop stops that network alone.
+    callbacks : a list with a list for each network, of objects of its own; or one list, of which each gets copies.
+        They see the network itself, its own epochs and numbers; one that asks to stop stops that network alone.
     max_memory : bytes that the networks trained as one stack may take together; None for no bound.
     time_limit : seconds, shared among the stacks by how large they are; each network trains one epoch at least, and
         those broken off have stop_reason "time".
@@ -72,8 +72,9 @@ def fit_many(
 
     Raises
     ------
-    ValueError, TypeError for unusable arguments, before anything is trained. Where a callback raises, or Ctrl-C is
-    pressed, each network keeps its last finished epoch.
+    ValueError, TypeError for unusable arguments, before anything is trained; for values that are NaN or infinite,
+    before the stack is trained that has them. Where a callback raises, or Ctrl-C is pressed, each network keeps its
+    last finished epoch.
 
     >>> from xpnn import SGD, mlp
     >>> nets = [Network(mlp([1, width, 1]), seed=width) for width in (2, 2, 3)]
@@ -197,7 +198,7 @@ def _train_stack(
     first = jobs[0]
     with stack.backend.current():
         x, y, weight, rows = _together(jobs, stack.backend)
-    lanes = [Lane(job.net, job.progress, job.watchers) for job in jobs]
+    lanes = [Lane(job.net, job.progress, job.watchers, rows_of(job)) for job in jobs]
     watched = [Lanes(lanes, seconds)] if seconds is not None or any(job.watchers for job in jobs) else []
     options = {"epochs": first.epochs, "batch_size": first.batch_size, "shuffle": first.shuffle, "compile": compile}
     try:
@@ -222,14 +223,14 @@ def _together(jobs: Sequence[Job], backend: Backend) -> tuple[Any, Any, Any, lis
     if same_x and (same_y or not indices):
         y, weight = first.y, first.weight
         if not same_y:
-            y = xp.stack([xp.reshape(backend.asarray(job.y, "y"), (len(job.x), -1)) for job in jobs])
+            y = xp.stack([xp.reshape(backend.asarray(job.y, "y"), (length(job.x), -1)) for job in jobs])
         if not same_weight:
             weight = xp.stack([backend.asarray(job.weight, "sample_weight") for job in jobs])
         return first.x, y, weight, own
     places = [tuple(map(id, (job.x, job.y, job.weight))) for job in jobs]
     tables, starts, start = dict(zip(places, jobs, strict=True)), {}, 0
     for place, job in tables.items():
-        starts[place], start = start, start + len(job.x)
+        starts[place], start = start, start + length(job.x)
     rows = [starts[place] + _numbers(job) for place, job in zip(places, jobs, strict=True)]
     joined = (
         None if parts[0] is None else xp.concat([backend.asarray(one, dtype=None) for one in parts])
@@ -239,4 +240,4 @@ def _together(jobs: Sequence[Job], backend: Backend) -> tuple[Any, Any, Any, lis
 
 
 def _numbers(job: Job) -> np.ndarray:
-    return np.arange(len(job.x)) if job.rows is None else job.rows
+    return np.arange(length(job.x)) if job.rows is None else job.rows

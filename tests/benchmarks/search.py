@@ -1,10 +1,10 @@
 """A search for hyper-parameters beside scikit-learn's: `python -m tests.benchmarks.search`.
 
 5-fold cross-validation of 24 candidates, 6 learning rates times 4 penalties, by `xpnn.sklearn.MLPSearchCV` over
-`xpnn.sklearn.MLPClassifier` and by `GridSearchCV` over scikit-learn's, with as many jobs as threads. Rows and folds are
-the same, and so are all other parameters, the estimators' defaults; only the random numbers differ, as they would
-between two seeds. Each has a process of its own, and as many cores as there are threads. They take turns, and who is
-first changes from round to round.
+`xpnn.sklearn.MLPClassifier` and by `GridSearchCV` over scikit-learn's, both with as many jobs as threads. Rows and
+folds are the same, and so are all other parameters, the estimators' defaults; only the random numbers differ, as they
+would between two seeds. Each has a process of its own, and as many cores as there are threads. They take turns, and
+who is first changes from round to round.
 
 Counted is `fit` by the clock, in a process that has searched before: neither imports nor the start of joblib's
 processes are. Both fit the best candidate again on all rows and say how long that took. `search` is the time without
@@ -59,7 +59,7 @@ def _search(peer: str, jobs: int, **parameters: Any) -> Any:
     if peer == "ours":
         from xpnn.sklearn import MLPClassifier, MLPSearchCV
 
-        return MLPSearchCV(MLPClassifier(**parameters), GRID, cv=FOLDS)
+        return MLPSearchCV(MLPClassifier(**parameters), GRID, cv=FOLDS, n_jobs=jobs)
     from sklearn.model_selection import GridSearchCV
     from sklearn.neural_network import MLPClassifier
 
@@ -82,8 +82,7 @@ def fit(peer: str, name: str, folder: Path, seed: int, max_iter: int, jobs: int,
         start = perf_counter()
         search.fit(x, y)
         seconds = perf_counter() - start
-    if peer == "theirs":
-        get_reusable_executor().shutdown()  # else joblib's processes keep this one for five minutes after its last job
+    get_reusable_executor().shutdown()  # else joblib's processes keep this one for five minutes after its last job
     folds = [float(search.cv_results_[f"split{fold}_test_score"][search.best_index_]) for fold in range(FOLDS)]
     assert len(search.cv_results_["params"]) == len(GRID["learning_rate_init"]) * len(GRID["alpha"])
     found = {"seconds": seconds, "search": seconds - search.refit_time_, "folds": folds}
@@ -143,7 +142,7 @@ def caption(results: dict[str, Any]) -> str:
         f"{FOLDS}-fold search over {grid} in {results['dtype']}, at most {results['max_iter']} epochs, else "
         f"scikit-learn's defaults; "
         f"medians of {rounds} interleaved round{'s' * (rounds > 1)} by the clock, {threads} "
-        f"thread{'s' * (threads > 1)}, scikit-learn's with n_jobs={threads}; accuracy of the best candidate, mean over "
+        f"thread{'s' * (threads > 1)}, both with n_jobs={threads}; accuracy of the best candidate, mean over "
         f"folds ± standard error. {made['cpu']} ({made['cores']} cores); Python {made['python']}, {versions}, "
         f"NumPy's BLAS {made['blas']}; {made['date']}."
     )
@@ -154,7 +153,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("XPNN_DATA"), metavar="FOLDER",
                         help="of the files that scikit-learn does not ship; else the variable XPNN_DATA")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="searches by each on each data set, a seed each")
-    parser.add_argument("--threads", type=int, default=2, help="of ours, and jobs of scikit-learn's")
+    parser.add_argument("--threads", type=int, default=2, help="of each, which are its jobs")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=SEARCHED, metavar="NAME",
                         help=f"some of: {', '.join(NAMES)}; by default {', '.join(SEARCHED)}")  # fmt: skip
     parser.add_argument("--max-iter", type=int, default=200, metavar="N", help="epochs at most of each fit")

@@ -50,14 +50,15 @@ def head(loss: Any) -> Any:
     return inner if isinstance(inner, Quantile | GaussianNLL) else None
 
 
-def forecast(loss: Any, outputs: Array, *, xp: Any) -> Forecast:
+def forecast(loss: Any, outputs: Array, *, xp: Any, lone: bool = False) -> Forecast:
     """What members with these outputs, (members, n, outputs), forecast together.
 
     Of a Gaussian head, with member k's mean m_k and variance v_k, the mean and variance of the members' mixture:
 
         m = mean_k m_k,   std^2 = mean_k v_k + mean_k (m_k - m)^2
 
-    the law of total variance. Else the mean over the members, and the spread between them.
+    the law of total variance. Else the mean over the members, and the spread between them, of which a `lone` network
+    has none: an ensemble of one, or with one left, has a spread of 0.
 
     Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using deep
     ensembles", section 2.4.
@@ -71,7 +72,7 @@ def forecast(loss: Any, outputs: Array, *, xp: Any) -> Forecast:
         width = kind.target_width(outputs.shape[-1])
         means, own = outputs[..., :width], xp.mean(_variance(kind, outputs[..., width:], xp), axis=0)
         return Forecast(xp.mean(means, axis=0), xp.hypot(xp.sqrt(own), spread(means, xp=xp)))
-    return Forecast(xp.mean(outputs, axis=0), spread(outputs, xp=xp) if outputs.shape[0] > 1 else None)
+    return Forecast(xp.mean(outputs, axis=0), None if lone else spread(outputs, xp=xp))
 
 
 def _variance(kind: GaussianNLL, log_variance: Array, xp: Any) -> Array:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from math import ceil, floor, log
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
@@ -18,11 +21,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from xpnn.sklearn import tables
 from xpnn.sklearn.base import BaseMLP
-from xpnn.sklearn.trials import Trials, copied, network_of
+from xpnn.sklearn.trials import Asked, Trials, copied, network_of
 
 
 class MLPSearchCV(BaseSearchCV):
@@ -50,7 +54,10 @@ class MLPSearchCV(BaseSearchCV):
         max_iter, over which schedules of the learning rate run.
         The schedule and the results are those of HalvingGridSearchCV(resource="max_iter", max_resources=max_iter), but
         that who survives is trained on from where it stood, where that would begin anew.
-    max_memory : bytes that the networks of one stack may take; None for no bound.
+    max_memory : bytes that the networks of one stack may take; None for no bound. Each process has one stack at a time.
+    n_jobs : processes that the candidates are dealt out to, as in GridSearchCV: None is 1 unless joblib's
+        `parallel_config` says otherwise, -1 all processors. Each gets the whole of `time_limit`, which begins when it
+        does. With `halving` it stays one process, as survivors are trained on.
 
     Attributes
     ----------
@@ -104,6 +111,7 @@ class MLPSearchCV(BaseSearchCV):
         return_train_score=False,
         verbose=0,
         max_memory=None,
+        n_jobs=None,
     ):
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         vars(self).update(given)
@@ -139,14 +147,15 @@ class MLPSearchCV(BaseSearchCV):
                 f"cv.split and cv.get_n_splits return inconsistent results. Expected {self.n_splits_} splits, got "
                 f"{len(splits)}"
             )
-        if not splits:
+        if not splits or not candidates:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         if is_classifier(self.estimator):
             check_classes(y, [train for train, _ in splits])
         base: Any = clone(self.estimator)
-        trials = Trials(self, base, X, y, splits, routed, scorers, epochs=bool(self.halving))
+        asked = Asked(self.error_score, self.return_train_score, self.verbose, self.max_memory)
+        begin = partial(Trials, asked, base, X, y, splits, routed, scorers, epochs=bool(self.halving))
         until = None if self.time_limit is None else time.monotonic() + self.time_limit
-        results = (self._halved if self.halving else self._whole)(trials, candidates, until)
+        results = self._halved(begin(), candidates, until) if self.halving else self._whole(begin, candidates, until)
         self._choose(results, refit_metric)
         if self.refit:
             self._refit(base, X, y, routed.estimator.fit)
@@ -176,20 +185,37 @@ class MLPSearchCV(BaseSearchCV):
                 raise ValueError(f"{name!r} is no parameter of {self.estimator!r}: they are {sorted(known)}")
         return found
 
-    def _whole(self, trials: Trials, candidates: list[dict[str, Any]], until: float | None) -> dict[str, Any]:
-        """The results of all candidates, each trained as far as it asks for."""
+    def _whole(
+        self, begin: Callable[[], Trials], candidates: list[dict[str, Any]], until: float | None
+    ) -> dict[str, Any]:
+        """The results of all candidates, each trained as far as it asks for, in so many processes as `n_jobs` asks."""
         self._tell(len(candidates))
-        out = trials.run(dict(enumerate(candidates)), None, until)
-        return self._collected(candidates, out, {})
+        given: Any = self.n_jobs
+        jobs = min(effective_n_jobs(given), len(candidates))
+        if jobs == 1:
+            return self._collected(
+                candidates, begin().run(dict(enumerate(candidates)), None, until), {}, len(candidates)
+            )
+        left = None if until is None else max(until - time.monotonic(), 1e-3)
+        # in turn, as those of one shape, which take as long, stand beside each other
+        dealt = [dict(list(enumerate(candidates))[start::jobs]) for start in range(jobs)]
+        made: Any = Parallel(n_jobs=jobs)(delayed(_part)(begin, part, left) for part in dealt)
+        folds, out = self.n_splits_, []
+        for number in range(len(candidates)):
+            start = number // jobs * folds
+            out += made[number % jobs][start : start + folds]
+        return self._collected(candidates, out, {}, len(candidates))
 
     def _tell(self, candidates: int) -> None:
         if self.verbose:
             count = self.n_splits_
             print(f"Fitting {count} folds for each of {candidates} candidates, totalling {count * candidates} fits")
 
-    def _collected(self, params: list[dict[str, Any]], out: list[dict[str, Any]], more: Any) -> dict[str, Any]:
-        """Results in scikit-learn's form."""
-        _warn_or_raise_about_fit_failures(out[-len(params) * self.n_splits_ :], self.error_score)
+    def _collected(
+        self, params: list[dict[str, Any]], out: list[dict[str, Any]], more: Any, new: int
+    ) -> dict[str, Any]:
+        """Results in scikit-learn's form; the last `new` candidates are those of which nothing has been told yet."""
+        _warn_or_raise_about_fit_failures(out[-new * self.n_splits_ :], self.error_score)
         if callable(self.scoring):
             _insert_error_scores(out, self.error_score)
         self.multimetric_ = isinstance(out[0]["test_scores"], dict)
@@ -221,7 +247,11 @@ class MLPSearchCV(BaseSearchCV):
             params += [own | {name: epochs} for own in left.values()]
             more["iter"] += [number] * len(left)
             more["n_resources"] += [epochs] * len(left)
-            results = self._collected(params, out, more)
+            results = self._collected(params, out, more, len(left))
+            if "mean_test_score" not in results:  # of a function, whose metrics are known once it was called
+                raise ValueError(
+                    f"halving takes one metric to halve by, got {sorted(out[0]['test_scores'])} of scoring"
+                )
             scores = results["mean_test_score"][-len(left) :]
             order = np.roll(np.argsort(scores), np.count_nonzero(np.isnan(scores)))  # the best last, NaN first
             chosen = [list(left)[i] for i in order[-ceil(len(left) / factor) :]]
@@ -240,7 +270,7 @@ class MLPSearchCV(BaseSearchCV):
         if self.halving and not callable(self.refit):
             last = np.flatnonzero(results["iter"] == self.n_iterations_ - 1)
             scores = results["mean_test_score"][last]
-            self.best_index_ = int(last[0 if np.isnan(scores).all() else np.nanargmax(scores)])
+            self.best_index_ = last[0 if np.isnan(scores).all() else np.nanargmax(scores)]
         else:
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         if not callable(self.refit):
@@ -256,6 +286,11 @@ class MLPSearchCV(BaseSearchCV):
         self.refit_time_ = time.time() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+
+def _part(begin: Callable[[], Trials], candidates: dict[int, Any], seconds: float | None) -> list[dict[str, Any]]:
+    """The results of some of the candidates, in a process of their own."""
+    return begin().run(candidates, None, None if seconds is None else time.monotonic() + seconds)
 
 
 def check_classes(y: Any, folds: list[Any]) -> None:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from traceback import format_exc, format_exception
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -48,6 +48,15 @@ def is_stackable(model: Any, fit_params: Mapping[str, Any]) -> bool:
         return False
     alone = model.solver == "lbfgs", model.ensemble is not None, getattr(model, "calibration_fraction", 0)
     return not any(alone) and model.time_limit is None and not fit_params.keys() - {"sample_weight"}
+
+
+class Asked(NamedTuple):
+    """What a search says of its trials, which may be another process's."""
+
+    error_score: Any
+    return_train_score: bool
+    verbose: int
+    max_memory: int | None
 
 
 @dataclass(eq=False)
@@ -133,7 +142,7 @@ class Trials:
     """All trials of a search on (X, y)."""
 
     def __init__(
-        self, search: Any, base: Any, X: Any, y: Any, splits: Sequence[Any], routed: Any, scorer: Any, epochs: bool
+        self, search: Asked, base: Any, X: Any, y: Any, splits: Sequence[Any], routed: Any, scorer: Any, epochs: bool
     ):
         self.search, self.base, self.X, self.y, self.routed, self.scorer = search, base, X, y, routed, scorer
         self.folds = [Fold(i, np.asarray(train), np.asarray(test)) for i, (train, test) in enumerate(splits)]
@@ -366,5 +375,7 @@ def _features(model: Any) -> dict[str, Any]:
 
 def _identity(value: Any) -> Any:
     """What is equal for parameters that are the same."""
-    plain = isinstance(value, str | int | float | bool | tuple | type(None)) and value.__hash__ is not None
+    if isinstance(value, tuple):
+        return "tuple", tuple(map(_identity, value))
+    plain = isinstance(value, str | int | float | bool | type(None))
     return (type(value).__name__, repr(value)) if plain else ("", str(id(value)))
