@@ -268,7 +268,7 @@ def _plot(ax: Any, function: Any) -> None:
     from matplotlib.ticker import MultipleLocator
 
     x = np.linspace(-4.0, 4.0, 801)
-    curves = plotting._curve(function, x)
+    curves = plotting.activations.curve(function, x)
     for line in (ax.axhline, ax.axvline):
         line(0.0, color="0.75", linewidth=0.6)
     for y, colour, style in zip(curves, plotting.COLOURS, ("-", "--"), strict=False):
