@@ -34,12 +34,14 @@ def test_all_examples_are_here():
         "06_ensemble.py",
         "07_many_networks.py",
         "08_stop_resume_serve.py",
+        "09_step_by_step.py",
         "10_imbalanced.py",
         "11_search.py",
         "12_larger_than_memory.py",
         "13_surrogate.py",
         "14_two_backends.py",
         "15_compiled_program.py",
+        "16_from_pytorch.py",
     ]
 
 
@@ -194,6 +196,24 @@ def test_two_backends():
 def test_a_compiled_program():
     out = run("15_compiled_program.py", "--epochs", 3)
     assert "A training step on 64 rows" in out and "def run(" in out and "us compiled" in out
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict", "torch"])
+def test_a_step_value_by_value(where):
+    if not status(where).usable:
+        pytest.skip(status(where).reason)
+    out = run("09_step_by_step.py", "--backend", where, "--epochs", 20)
+    assert "y = x W + b, with W of shape" in out and "dL/dW = x^T dy   (layer 4, Dense(8, 1))" in out
+    assert len(re.findall(r": off by (0|\de-0[5-9])\n", out)) == 3
+    first, later = percents(out, r"loss (\S+) at first", r"at first, (\S+) after 20 epochs")
+    assert later < first == 0.352
+
+
+@pytest.mark.parametrize("where", ["numpy", "array-api-strict"])
+def test_from_pytorch_and_back(where):
+    pytest.importorskip("torch")
+    out = run("16_from_pytorch.py", "--backend", where, "--epochs", 10)
+    assert max(float(off) for off in re.findall(r"off by (\S+)", out)) < 1e-5
 
 
 def test_the_readmes_many_networks(capsys):

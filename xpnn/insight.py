@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xpnn import losses, optimizers
+from xpnn import inputs, losses, optimizers
 from xpnn._arguments import check_count
 from xpnn.architecture import trunk
 from xpnn.backend import on_device
@@ -15,6 +15,10 @@ from xpnn.numbers import Numbers
 from xpnn.program import Program
 from xpnn.state import State
 from xpnn.summary import Summary, summary, table
+
+if TYPE_CHECKING:
+    from xpnn.checkup import Checkup
+    from xpnn.walk import Walk
 
 
 @on_device
@@ -55,6 +59,81 @@ class Insight(State):
         now = self.progress.started(loss, optimizer, xp=self.backend.xp)
         row = numbers.epoch(now)[0]
         return explain(steps, now.carry, row, self.shapes, check_count("batch_size", batch_size))
+
+    def trace_step(self, x: Any, y: Any, loss: Any = None, optimizer: Any = None, sample_weight: Any = None) -> Walk:
+        """Every value of the update that `step` would make of the same arguments, by name: `print` shows it as a text,
+        a notebook as a table.
+
+        Values are of shapes and numbers as the step has them (dropout with that step's mask), to the bit those of
+        `step(..., compile=False)`; nothing changes. Layers, outermost first, are named by their positions:
+
+            x, 0.output, 1.output, ..., 3.1.output        forward; 3.1 is layer 1 inside of layer 3
+            y, loss                                       with penalties also penalty, 4.penalty, objective
+            3.delta, 2.delta, 2.weight.gradient, ...      backward; a delta is dL/dy, the gradient by a layer's output
+            learning_rate, 2.weight, 1.running_mean       update, each with `before`; with clipping 2.weight.clipped
+
+        Formulas are those of the docstrings: a layer of your own says in its first paragraph what comes out, as in
+        "y = g x", and after the word "Backward" its gradients, as in "Backward: dL/dx = g dy,  dL/dg = sum(x dy)".
+
+        Raises as `step` does.
+
+        >>> import xpnn
+        >>> walk = xpnn.Network([xpnn.Dense(1, 1, bias=False)]).trace_step([[1.0], [2.0]], [[0.0], [0.0]])
+        >>> walk.names
+        ['x', '0.output', 'y', 'loss', '0.delta', '0.weight.gradient', 'learning_rate', 'beta1', 'beta2', '0.weight']
+        >>> walk["0.weight.gradient"].formula, walk["0.weight.gradient"].shape
+        ('dL/dW = x^T dy', (1, 1))
+        """
+        from xpnn.walkthrough import walk_through
+
+        loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
+        steps, numbers = self._prepare(loss, optimizer)
+        data = inputs.data(x, y, sample_weight, loss, self.shapes, self.backend)
+        now = self.progress.started(loss, optimizer, xp=self.backend.xp)
+        return walk_through(self, steps.program, now, data, numbers.epoch(now)[0])
+
+    def diagnose(
+        self,
+        x: Any,
+        y: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = 32,
+    ) -> Checkup:
+        """What is likely to keep the network from learning (x, y), found before or after a training: `print` it.
+
+        Looked at are features (constant, repeated, on different scales, of the wrong size, or one that alone tells y),
+        targets (rare or missing classes, numbers that are large or out of reach), units (dead, saturated), gradients
+        (vanishing, exploding) and the learning rate: copies of the network make 30 steps at each of many. Nothing
+        changes. Each finding has `kind`, `what`, `number` and `advice`; a healthy case has none. `plot()` draws the
+        loss over the learning rate.
+
+        Parameters
+        ----------
+        x, y, loss, optimizer, sample_weight, batch_size : as in `fit`; in memory.
+
+        Raises
+        ------
+        TypeError for a stack; TypeError and ValueError for unusable arguments, as `fit` does.
+
+        >>> import numpy as np, xpnn
+        >>> x = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 1000.0, 0.0]
+        >>> checkup = xpnn.Network(xpnn.mlp([3, 8, 1])).diagnose(x, x[:, 0] ** 2)
+        >>> checkup.kinds
+        ['constant features', 'scales of features']
+        >>> checkup[0].what
+        '1 of 3 features is the same in all rows: column 2'
+        """
+        from xpnn.checkup import check_up
+
+        if self.members is not None:
+            raise TypeError(f"diagnose looks at one network, this is a stack of {self.members}: take net[k]")
+        loss, optimizer = self._loss_of(loss), self._optimizer_of(optimizer)
+        rows = len(x) if batch_size is None else check_count("batch_size", batch_size)
+        net = self.copy()
+        net._prepare(loss, optimizer)  # refuses a network that learns nothing, and numbers that do not go with it
+        return check_up(net, x, y, loss, optimizer, sample_weight, rows)
 
     def _loss_of(self, loss: Any) -> Any:
         loss = (self.progress.loss or losses.mean_squared_error) if loss is None else losses.get(loss)

@@ -195,11 +195,13 @@ _OF_INTEGERS = frozenset(["not_equal", "square"])
 def _reduction(to: Writer, node: Node) -> str:
     op, (arg,), axes = node.op, node.args, node.options["axis"]
     keep = int(node.options["keepdims"])
+    if not axes:  # which ONNX takes for all of them
+        return to.cast(to.name(arg), arg.dtype, node.dtype)
     if op in ("any", "all"):
         bits = to.cast(to.cast(to.name(arg), arg.dtype, BOOL), BOOL, INT32)
         found = to.add("ReduceMax" if op == "any" else "ReduceMin", [bits, to.integers(axes)], keepdims=keep)
         return to.cast(found, INT32, BOOL)
-    return to.add(_SAME[op], [to.name(arg), to.integers(axes)], keepdims=keep) if axes else to.name(arg)
+    return to.add(_SAME[op], [to.name(arg), to.integers(axes)], keepdims=keep)
 
 
 def _reshape(to: Writer, node: Node) -> str:
