@@ -216,7 +216,15 @@ def test_from_pytorch_and_back(where):
     assert max(float(off) for off in re.findall(r"off by (\S+)", out)) < 1e-5
 
 
-def test_the_readmes_many_networks(capsys):
-    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8").partition("## Many networks at once")[2]
-    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], {})
+def test_the_readmes_programs_run(tmp_path, monkeypatch, capsys):
+    """Those before the tables of speeds, one after another as a reader would run them."""
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8").partition("## Speed")[0]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(programs) >= 7
+    for program in programs:
+        if 'net.to("cupy")' in program and not status("cupy").usable:
+            program = program.replace('"cupy"', '"array-api-strict"')
+        exec(program, names)
     assert "(50, 64)" in capsys.readouterr().out
