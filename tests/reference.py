@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn import activations, initializers, layers, losses, metrics, optimizers, plotting, schedules
+from xpnn.plotting.activations import curve
 
 ROOT = Path(__file__).parent.parent
 README, PICTURES = ROOT / "README.md", ROOT / "examples" / "activations"
@@ -268,7 +269,7 @@ def _plot(ax: Any, function: Any) -> None:
     from matplotlib.ticker import MultipleLocator
 
     x = np.linspace(-4.0, 4.0, 801)
-    curves = plotting.activations.curve(function, x)
+    curves = curve(function, x)
     for line in (ax.axhline, ax.axvline):
         line(0.0, color="0.75", linewidth=0.6)
     for y, colour, style in zip(curves, plotting.COLOURS, ("-", "--"), strict=False):
