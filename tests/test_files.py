@@ -136,11 +136,23 @@ def test_processes_killed_while_they_save_leave_whole_files(tmp_path):
     assert survival.kills(4, str(tmp_path), random.Random(0)) >= 4
 
 
+def test_what_is_no_path_is_told(tmp_path):
+    net = xpnn.Network(xpnn.mlp([2, 1]))
+    for wrong in (3.5, None, ""):
+        for call in (net.save, xpnn.load):
+            with pytest.raises(TypeError, match="path must be the path of a file, got"):
+                call(wrong)
+    with pytest.raises(TypeError, match="resume must be the path of a file, got 3"):
+        net.fit([[0.0, 1.0]], [1.0], resume=3)
+    with pytest.raises(IsADirectoryError, match="is a folder: give the path of a file in it"):
+        net.save(tmp_path)
+
+
 def test_a_link_stays_a_link_and_a_missing_folder_is_told(path, tmp_path):
     link = tmp_path / "link.safetensors"
     files.write(path, {"x": np.ones(1)}, {})
     link.symlink_to(path)
     files.write(link, {"x": np.zeros(1)}, {})
     assert link.is_symlink() and files.read(path).tensors["x"] == 0.0
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no folder .* to write 'a.safetensors' into"):
         files.write(tmp_path / "no" / "a.safetensors", {}, {})

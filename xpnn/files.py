@@ -58,8 +58,12 @@ def replace(path: Any, content: bytes) -> None:
 
     Raises OSError where it cannot be written; then the old file stands.
     """
-    place = os.path.realpath(path)  # a link stays a link
+    place = os.path.realpath(checked(path))  # a link stays a link
     folder, name = os.path.split(place)
+    if os.path.isdir(place):
+        raise IsADirectoryError(f"path: {path!r} is a folder: give the path of a file in it")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"path: there is no folder {folder!r} to write {name!r} into")
     beside = os.path.join(folder, f".{name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     try:
         with open(beside, "xb") as file:
@@ -77,6 +81,13 @@ def replace(path: Any, content: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def checked(path: Any, name: str = "path") -> Any:
+    """The path of a file or folder; raises TypeError where it is none."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise TypeError(f"{name} must be the path of a file, got {path!r}")
+    return path
 
 
 def clear(folder: Any) -> None:
@@ -97,7 +108,7 @@ def read(path: Any) -> Content:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if os.path.isdir(path):
+    if os.path.isdir(checked(path)):
         raise IsADirectoryError(f"{path} is a folder: give the path of a file in it")
     with open(path, "rb") as file:
         begin = file.read(8)

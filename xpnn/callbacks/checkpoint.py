@@ -24,7 +24,7 @@ def latest(place: Any) -> Path | None:
     >>> latest("no/such/folder") is None
     True
     """
-    place = Path(place)
+    place = Path(files.checked(place, "resume"))
     if place.is_file():
         return place
     found = _checkpoints(place)
