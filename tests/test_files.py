@@ -154,5 +154,5 @@ def test_a_link_stays_a_link_and_a_missing_folder_is_told(path, tmp_path):
     link.symlink_to(path)
     files.write(link, {"x": np.zeros(1)}, {})
     assert link.is_symlink() and files.read(path).tensors["x"] == 0.0
-    with pytest.raises(FileNotFoundError, match="there is no folder .* to write 'a.safetensors' into"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .* to write 'a.safetensors' into"):
         files.write(tmp_path / "no" / "a.safetensors", {}, {})
