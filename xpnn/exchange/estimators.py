@@ -62,7 +62,8 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
     Parameters
     ----------
     model : a network of Dense layers, one activation of identity, sigmoid, tanh or relu between all of them, and
-        identity, sigmoid or softmax at its end (dropout and noise are left out); or a fitted xpnn.sklearn estimator of such a network.
+        identity, sigmoid or softmax at its end (dropout and noise are left out); or a fitted xpnn.sklearn estimator of
+        such a network.
     classes : the labels of a network's classes; None is 0, 1, 2, ...
 
     Raises
