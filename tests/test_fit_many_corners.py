@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpnn import Adam, Network, fit_many, members, mlp
-from xpnn.callbacks import EarlyStopping
+from xpnn.callbacks import EarlyStopping, LambdaCallback
 from xpnn.spread import spread
 
 X = np.random.default_rng(0).normal(size=(30, 3))
@@ -93,6 +93,25 @@ def test_targets_of_different_kinds():
     found = fit_many(many, X, targets, "softmax_cross_entropy", epochs=2)
     for own, y, history in zip(lone, targets, found, strict=True):
         assert own.fit(X, y, "softmax_cross_entropy", epochs=2)["loss"] == history["loss"]
+
+
+@pytest.mark.parametrize("moment", ["on_fit_begin", "on_epoch_begin", "on_epoch_end"])
+def test_weights_that_a_callback_sets_are_trained_on(moment):
+    def halve(net, number, *_):
+        if number != 1:
+            params = net.params
+            params[0]["weight"] = params[0]["weight"] * 0.5
+            net.params = params
+
+    def asking(k):
+        return [[], [LambdaCallback(**{moment: halve})], [lambda net, epoch, logs: epoch == 0]][k]
+
+    many, lone, rates = nets(2, 2, 2), nets(2, 2, 2), [Adam(0.01), Adam(0.1), Adam(0.05)]
+    found = fit_many(many, X, Y, epochs=4, optimizer=rates, callbacks=[asking(k) for k in range(3)])
+    for k, history in enumerate(found):
+        assert lone[k].fit(X, Y, epochs=4, optimizer=rates[k], callbacks=asking(k))["loss"] == history["loss"]
+        assert np.array_equal(lone[k].predict(X), many[k].predict(X))
+        assert lone[k].fit(X, Y, epochs=1)["loss"] == many[k].fit(X, Y, epochs=1)["loss"]
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -183,3 +183,62 @@ def test_stacks_and_those_fitted_alone_share_the_time(asked):
     model = MLPClassifier(**SMALL)
     MLPSearchCV(model, {"solver": ["adam", "sgd", "lbfgs"]}, cv=2, time_limit=300.0, refit=False).fit(*IRIS)
     assert asked[0]["time_limit"] == pytest.approx(200.0, abs=10.0)
+
+
+WEIGHTS = {"one for all": 2.0, "of the rows to train on": np.linspace(0.1, 2.0, 100), "integers": np.arange(150) % 3}
+
+
+@pytest.mark.parametrize("given", WEIGHTS)
+def test_weights_are_cut_for_folds_where_grid_search_cuts_them(given, asked):
+    model, options = MLPClassifier(**SMALL), {"cv": 3, "refit": False, "scoring": "neg_log_loss"}
+    found, wanted = (
+        search(model, {"alpha": [0.1, 1.0]}, **options).fit(*IRIS, sample_weight=WEIGHTS[given])
+        for search in (MLPSearchCV, GridSearchCV)
+    )
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all() and len(asked) == 1
+
+
+def test_too_many_weights_are_refused():
+    with pytest.raises(ValueError, match="All the 6 fits failed"):
+        MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1, 1.0]}, cv=3).fit(*IRIS, sample_weight=np.ones(200))
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_folds_may_be_masks(early, monkeypatch):
+    rows = np.arange(150)
+    cv = [(rows % 3 != k, (rows % 3 == k).tolist()) for k in range(2)]
+    model = MLPClassifier(**SMALL | {"early_stopping": early})
+    options = {"cv": cv, "refit": False, "scoring": "neg_log_loss"}
+    wanted = GridSearchCV(model, {"alpha": [0.1, 1.0]}, **options).fit(*IRIS)
+    monkeypatch.setattr(trials, "_fit_and_score", lambda *args, **given: pytest.fail("fitted alone"))
+    found = MLPSearchCV(model, {"alpha": [0.1, 1.0]}, **options).fit(*IRIS)
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+
+
+def test_where_warnings_are_errors_they_cost_their_own_candidates_score_alone():
+    grid = {"max_iter": [2, 200], "tol": [1e9]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("ignore", FitFailedWarning)
+        found, wanted = (
+            search(MLPClassifier(**SMALL), grid, cv=3, error_score=-1.0).fit(*IRIS)
+            for search in (MLPSearchCV, GridSearchCV)
+        )
+        assert_same_results(found.cv_results_, wanted.cv_results_)
+        assert found.cv_results_["mean_test_score"][0] == -1.0 < found.best_score_
+        with pytest.raises(ConvergenceWarning):
+            MLPSearchCV(MLPClassifier(**SMALL), grid, cv=3, error_score="raise").fit(*IRIS)
+
+
+def test_weights_that_a_callback_sets_are_those_that_are_scored(asked):
+    def bounded(net, epoch, logs):
+        net.params = [{name: np.clip(value, -0.2, 0.2) for name, value in layer.items()} for layer in net.params]
+
+    model = MLPClassifier(**SMALL | {"callbacks": [bounded]})
+    options = {"cv": 3, "scoring": "neg_log_loss", "refit": False}
+    found, wanted = (
+        search(model, {"alpha": [0.1, 1.0]}, **options).fit(*IRIS) for search in (MLPSearchCV, GridSearchCV)
+    )
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+    assert len(asked) == 1

@@ -31,7 +31,7 @@ class Lane:
         self.history, self.finished = History({"loss": "min"}), 0
         self.samples = self.history.samples = samples
         self.begun: list[Callback] = []
-        self.outputs, self.ended = net._outputs, False
+        self.outputs, self.ended, self.handed = net._outputs, False, begun.carry
         self.reason: str | None = None
         self.reads = any(getattr(watcher, "reads_weights", True) for watcher in watchers)
         self.before = [watcher.on_epoch_begin for watcher in watchers if _overrides(watcher, "on_epoch_begin")]
@@ -47,7 +47,8 @@ class Lane:
     def epoch(self, carry: Carry | None, counts: tuple[int, int, int], loss: float) -> None:
         """After an epoch: what the network is now, and what its callbacks say to it."""
         net, now = self.net, self.net.progress
-        net.progress = Progress(carry or now.carry, now.loss, now.optimizer, *counts, now.learning_rate)
+        self.handed = carry or now.carry
+        net.progress = Progress(self.handed, now.loss, now.optimizer, *counts, now.learning_rate)
         logs, number = {"loss": loss}, counts[0] - 1
         self.history.append(number, logs)
         for watcher in self.watchers:
@@ -86,7 +87,8 @@ class Lane:
 class Lanes(Callback):
     """What a stack's `fit` tells each of its networks' callbacks, and what these ask for in return.
 
-    A network whose callbacks ask to stop is trained no further; learning rates that they set are those of its member.
+    A network whose callbacks ask to stop is trained no further; learning rates and parameters that they set are those
+    of its member.
     With `seconds`, all that run are stopped after the epoch in which these are over.
     """
 
@@ -99,7 +101,7 @@ class Lanes(Callback):
         self._until = None if self.seconds is None else time.monotonic() + self.seconds
         for lane in self.watched:
             lane.begin(epochs, self.lanes[0].outputs)
-        self._share_rates(net)
+        self._share(net)
 
     def on_epoch_begin(self, net, epoch):
         asked = [lane for lane in self.watched if lane.before and not lane.ended]
@@ -107,7 +109,7 @@ class Lanes(Callback):
             for method in lane.before:
                 method(lane.net, lane.net.epoch)
         if asked:
-            self._share_rates(net)
+            self._share(net)
 
     def on_epoch_end(self, net, epoch, logs):
         progress, losses, running = net.progress, logs["loss"].tolist(), []
@@ -121,7 +123,7 @@ class Lanes(Callback):
             lane.epoch(_carry(net, k) if lane.reads else None, counts[k], losses[k])
             running.append((k, lane))
         late = self._until is not None and time.monotonic() >= self._until
-        self._share_rates(net)
+        self._share(net)
         for _, lane in running:
             lane.commit()
         for k, lane in running:
@@ -133,8 +135,22 @@ class Lanes(Callback):
         each = (np.broadcast_to(of, (len(self.lanes),)).tolist() for of in progress[3:6])
         return list(zip(*each, strict=True))
 
+    def _share(self, net: Any) -> None:
+        """The stack has the learning rates and weights that its networks' callbacks have set."""
+        self._share_weights(net)
+        self._share_rates(net)
+
+    def _share_weights(self, net: Any) -> None:
+        now = {k: lane.net.progress.carry for k, lane in enumerate(self.lanes) if lane.reads and not lane.ended}
+        own = {k: carry for k, carry in now.items() if carry is not self.lanes[k].handed}
+        if own:
+            for k, carry in own.items():
+                self.lanes[k].handed = carry
+            each = [own.get(k) or _carry(net, k) for k in range(len(self.lanes))]
+            carry = map_arrays(lambda *arrays: net.backend.xp.stack(arrays), *each)
+            net.progress = net.progress._replace(carry=carry)
+
     def _share_rates(self, net: Any) -> None:
-        """The stack's learning rate is what those of its networks have become."""
         rates = [(lane.net.progress if lane.watchers else lane.start).learning_rate for lane in self.lanes]
         if rates == self._rates:
             return

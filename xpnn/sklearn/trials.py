@@ -145,7 +145,7 @@ class Trials:
         self, search: Asked, base: Any, X: Any, y: Any, splits: Sequence[Any], routed: Any, scorer: Any, epochs: bool
     ):
         self.search, self.base, self.X, self.y, self.routed, self.scorer = search, base, X, y, routed, scorer
-        self.folds = [Fold(i, np.asarray(train), np.asarray(test)) for i, (train, test) in enumerate(splits)]
+        self.folds = [Fold(i, *map(_numbers, split)) for i, split in enumerate(splits)]
         self.by_epochs = epochs  # whether candidates are trained for more epochs later
         self.fit_params = {name: value for name, value in routed.estimator.fit.items() if value is not None}
         self.whole: dict[type, Any] = {}  # all rows as an estimator reads them
@@ -256,8 +256,8 @@ class Trials:
     def _begin(self, trial: Trial, read: Read) -> None:
         """A new network, and what it is to be trained on."""
         model, fold, rows, table = trial.model, trial.fold, read.rows, read.table
-        weight = self.fit_params.get("sample_weight")
-        weight = None if weight is None else tables.take(np.asarray(weight), fold.train)
+        given = _check_method_params(self.X, params=self.fit_params, indices=fold.train)  # one number stands for all
+        weight = given.get("sample_weight")
         _, _, labels, weight = model._prepare(None, None, weight, NONE, False, read=(read.X, read.y))
         data = {"x": table.X, "y": table.whole(labels, rows), "sample_weight": table.whole(weight, rows)}
         count, held = read.X.shape[0], None
@@ -310,10 +310,10 @@ class Trials:
             error = NonFiniteLoss("training went non-finite") if history.stop_reason == "diverged" else None
             try:
                 trial.model._finish(trial.watcher, False, error)
-            except NonFiniteLoss as error:
-                failure = trial.model._exploded(error)
+            except Exception as error:  # a warning where these are errors, too
+                failure = trial.model._exploded(error) if isinstance(error, NonFiniteLoss) else error
                 if self.search.error_score == "raise":
-                    raise failure from error
+                    raise failure from (None if failure is error else error)
                 trial.error = "".join(format_exception(failure))
 
     def _scored(self, trial: Trial, train: tuple[Any, Any], test: tuple[Any, Any]) -> dict[str, Any]:
@@ -366,6 +366,12 @@ class Trials:
             error_score=search.error_score,
             split_progress=(trial.fold.number, len(self.folds)),
         )
+
+
+def _numbers(rows: Any) -> np.ndarray:
+    """Row numbers, of which a mask is another form."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _features(model: Any) -> dict[str, Any]:
