@@ -157,6 +157,15 @@ def test_each_round_of_halving_has_a_share_of_the_time(asked):
     assert limits[0] == pytest.approx(100.0, abs=10.0) and limits[2] == pytest.approx(300.0, abs=20.0)
 
 
+def test_those_that_a_round_of_halving_broke_off_go_on_in_the_next(asked):
+    model = MLPClassifier((3,), random_state=0, max_iter=10**6, n_iter_no_change=10**6)
+    options = {"cv": 2, "halving": 2, "time_limit": 0.6, "refit": False, "scoring": lambda model, x, y: model.n_iter_}
+    search = MLPSearchCV(model, {"alpha": [0.1, 0.2, 0.3, 0.4]}, **options).fit(*IRIS)
+    assert [len(call["networks"]) for call in asked] == [8, 4, 2]
+    epochs = search.cv_results_["mean_test_score"]
+    assert epochs[:4].max() < epochs[4:6].min() <= epochs[4:6].max() < epochs[6]
+
+
 def test_the_shorter_of_two_time_limits_holds(asked):
     model = MLPClassifier((3,), random_state=0, max_iter=10**6, n_iter_no_change=10**6, time_limit=0.05)
     search = MLPSearchCV(model, {"alpha": [0.1]}, cv=2, time_limit=100.0, refit=False).fit(*IRIS)
@@ -190,9 +199,13 @@ WEIGHTS = {"one for all": 2.0, "of the rows to train on": np.linspace(0.1, 2.0, 
 
 @pytest.mark.parametrize("given", WEIGHTS)
 def test_weights_are_cut_for_folds_where_grid_search_cuts_them(given, asked):
-    model, options = MLPClassifier(**SMALL), {"cv": 3, "refit": False, "scoring": "neg_log_loss"}
+    def certain(model, x, y, sample_weight=None):
+        return float(np.log(model.predict_proba(x)).sum())
+
     found, wanted = (
-        search(model, {"alpha": [0.1, 1.0]}, **options).fit(*IRIS, sample_weight=WEIGHTS[given])
+        search(MLPClassifier(**SMALL), {"alpha": [0.1, 1.0]}, cv=3, refit=False, scoring=certain).fit(
+            *IRIS, sample_weight=WEIGHTS[given]
+        )
         for search in (MLPSearchCV, GridSearchCV)
     )
     assert_same_results(found.cv_results_, wanted.cv_results_)

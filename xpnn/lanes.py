@@ -144,8 +144,6 @@ class Lanes(Callback):
         now = {k: lane.net.progress.carry for k, lane in enumerate(self.lanes) if lane.reads and not lane.ended}
         own = {k: carry for k, carry in now.items() if carry is not self.lanes[k].handed}
         if own:
-            for k, carry in own.items():
-                self.lanes[k].handed = carry
             each = [own.get(k) or _carry(net, k) for k in range(len(self.lanes))]
             carry = map_arrays(lambda *arrays: net.backend.xp.stack(arrays), *each)
             net.progress = net.progress._replace(carry=carry)

@@ -145,7 +145,7 @@ class Trials:
         self, search: Asked, base: Any, X: Any, y: Any, splits: Sequence[Any], routed: Any, scorer: Any, epochs: bool
     ):
         self.search, self.base, self.X, self.y, self.routed, self.scorer = search, base, X, y, routed, scorer
-        self.folds = [Fold(i, *map(_numbers, split)) for i, split in enumerate(splits)]
+        self.folds = [Fold(i, _numbers(train), _numbers(test)) for i, (train, test) in enumerate(splits)]
         self.by_epochs = epochs  # whether candidates are trained for more epochs later
         self.fit_params = {name: value for name, value in routed.estimator.fit.items() if value is not None}
         self.whole: dict[type, Any] = {}  # all rows as an estimator reads them
@@ -305,7 +305,7 @@ class Trials:
         seconds = time.perf_counter() - began
         for trial, history, part in zip(trials, histories, work, strict=True):
             trial.progress, trial.epochs = trial.model.network_.progress, trial.epochs + len(history.epoch)
-            trial.stopped = history.stop_reason != "finished"
+            trial.stopped = history.stop_reason not in ("finished", "time")  # another round has time of its own
             trial.seconds += seconds * part / sum(work)
             error = NonFiniteLoss("training went non-finite") if history.stop_reason == "diverged" else None
             try:
