@@ -96,10 +96,13 @@ def kills(count: int, folder: str, rng: random.Random) -> int:
     return saved
 
 
-def trainings(kind: str, epochs: int, folder: str, rng: random.Random, every: float = 0.3) -> int:
-    """How often a training was killed, after up to `every` seconds of it, before it came to its end."""
+def trainings(kind: str, epochs: int, folder: str, rng: random.Random, every: float = 0.3, pause: float = 0.02) -> int:
+    """How often a training was killed, after up to `every` seconds of it, before it came to its end.
+
+    An epoch takes `pause` seconds at least.
+    """
     whole, broken = os.path.join(folder, "whole"), os.path.join(folder, "broken")
-    wanted, count, pause = train(kind, whole, epochs, 0.0), 0, 0.02
+    wanted, count = train(kind, whole, epochs, 0.0), 0
     while True:
         with started("--train", kind, broken, str(epochs), str(pause)) as process:
             assert process.stdout is not None

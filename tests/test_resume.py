@@ -312,7 +312,7 @@ def test_a_log_that_is_gone_is_written_again(tmp_path):
 def test_trainings_killed_at_random_moments_end_where_they_would(kind, tmp_path):
     if kind == "estimator":
         pytest.importorskip("sklearn")
-    assert survival.trainings(kind, 12, str(tmp_path), random.Random(1)) >= 1
+    assert survival.trainings(kind, 12, str(tmp_path), random.Random(1), pause=0.1) >= 1
 
 
 def test_wrong_settings_are_refused():
