@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from xpnn import Adam, Network, fit_many, members, mlp
+from xpnn import SGD, Adam, Network, fit_many, members, mlp
 from xpnn.callbacks import EarlyStopping, LambdaCallback
 from xpnn.spread import spread
 
@@ -58,6 +58,7 @@ def test_arrays_that_have_no_len(backend, rows):
             ValueError,
             r"sample_weight\[2\] must have one entry for each of 30 rows, got 3",
         ),
+        ({"rows": [0, -1]}, ValueError, "rows must choose among the 30 rows of x"),
         ({"x": None}, TypeError, "x must be rows that can be read again and have a length, got None"),
         ({"x": (X[i : i + 5] for i in (0, 5))}, TypeError, "x must be rows that can be read again"),
         ({"networks": Network(mlp([3, 1]))}, TypeError, "networks must be a list of lone networks, got one Network"),
@@ -77,6 +78,23 @@ def test_some_networks_have_weights_and_some_none():
     for own, weight, history, net in zip(nets(2, 2, 2, 2), weights, found, many, strict=True):
         assert own.fit(X, Y, sample_weight=weight, epochs=3)["loss"] == history["loss"]
         assert np.array_equal(own.predict(X), net.predict(X))
+
+
+def test_some_networks_have_rows_of_their_own_and_some_all():
+    rows, many = [None, np.arange(9), np.arange(30) % 2 == 0], nets(2, 2, 2)
+    found = fit_many(many, X, Y, rows=rows, epochs=3)
+    for own, chosen, history, net in zip(nets(2, 2, 2), rows, found, many, strict=True):
+        x, y = (X, Y) if chosen is None else (X[chosen], Y[chosen])
+        assert own.fit(x, y, epochs=3)["loss"] == history["loss"]
+        assert np.array_equal(own.predict(X), net.predict(X))
+
+
+def test_networks_of_different_types_of_numbers_are_apart():
+    many, lone = ([Network(mlp([3, 2, 1]), seed=0, dtype=dtype) for dtype in ("float32", "float64")] for _ in range(2))
+    found = fit_many(many, X, Y, optimizer=SGD(0.1), epochs=2)
+    for own, net, history in zip(lone, many, found, strict=True):
+        assert own.fit(X, Y, optimizer=SGD(0.1), epochs=2)["loss"] == history["loss"]
+        assert own.predict(X).dtype == net.predict(X).dtype and np.array_equal(own.predict(X), net.predict(X))
 
 
 def test_a_share_of_the_time_is_never_more_than_what_is_left():

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -50,6 +50,103 @@ def test_halving_tells_of_failures_when_they_happen_and_once():
     assert_same_results(results[0].cv_results_, results[1].cv_results_)
     assert results[0].best_index_ == results[1].best_index_
     assert type(results[0].best_index_) is type(results[1].best_index_)
+
+
+@pytest.mark.parametrize("alphas", [[0.1, 1.0, 3.0, 5.0, 7.0], [-1.0, 0.1, -2.0, -3.0]], ids=["all", "one succeeds"])
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_halving_of_more_candidates_than_there_are_epochs_for(epochs, alphas):
+    model = MLPClassifier(**SMALL | {"max_iter": epochs})
+    options = {"resource": "max_iter", "max_resources": epochs, "factor": 2, "return_train_score": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = HalvingGridSearchCV(model, {"alpha": alphas}, cv=3, **options).fit(*IRIS)
+        found = MLPSearchCV(model, {"alpha": alphas}, cv=3, halving=2).fit(*IRIS)
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+    for name in ("best_index_", "n_iterations_", "n_required_iterations_", "n_possible_iterations_", "n_resources_"):
+        assert getattr(found, name) == getattr(wanted, name), name
+
+
+def test_a_function_chooses_among_all_rounds_of_halving():
+    options = {"cv": 3, "halving": 2, "refit": lambda results: int(np.argmin(results["mean_test_score"]))}
+    search = MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1, 1.0, 3.0, 9.0]}, **options).fit(*IRIS)
+    assert search.best_index_ == np.argmin(search.cv_results_["mean_test_score"])
+    assert search.best_params_ == search.cv_results_["params"][search.best_index_]
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+def test_labels_may_be_a_column():
+    x, y = IRIS[0], IRIS[1][:, None]
+    found, wanted = (
+        search(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=3).fit(x, y) for search in (MLPSearchCV, GridSearchCV)
+    )
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+
+
+def test_numbers_are_no_classes_that_each_fold_must_have():
+    x, y = FEW[0], np.arange(100) // 5
+    found, wanted = (
+        search(MLPRegressor(**SMALL), {"alpha": [0.1, 1.0]}, cv=5).fit(x, y) for search in (MLPSearchCV, GridSearchCV)
+    )
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+
+
+def test_what_scores_is_named_where_it_has_names():
+    options = {"cv": 3, "scoring": {"a": "accuracy", "b": "f1_macro"}, "refit": "b"}
+    search = MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, **options).fit(*IRIS)
+    assert list(search.scorer_) == ["a", "b"]
+    search.set_params(scoring=lambda model, x, y: {"a": 1.0, "b": 2.0}, refit=True)
+    with pytest.raises(ValueError, match="refit must be set to a scorer key"):
+        search.fit(*IRIS)
+
+
+def test_rows_and_labels_must_be_equally_many():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples: \\[150, 20\\]"):
+        MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=KFold(3)).fit(IRIS[0], IRIS[1][:20])
+
+
+def test_folds_must_be_as_many_as_were_told():
+    class Unsure(KFold):
+        def get_n_splits(self, *args, **options):
+            return 2
+
+    with pytest.raises(ValueError, match="Expected 2 splits, got 3"):
+        MLPSearchCV(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=Unsure(3, shuffle=True)).fit(*IRIS)
+
+
+def test_who_fits_otherwise_is_fitted_alone(asked):
+    class Other(MLPClassifier):
+        def fit(self, X, y, **options):
+            return super().fit(X, 2 - y, **options)
+
+    options = {"cv": 3, "refit": False}
+    found, wanted = (
+        search(Other(**SMALL), {"alpha": [0.1]}, **options).fit(*IRIS) for search in (MLPSearchCV, GridSearchCV)
+    )
+    assert_same_results(found.cv_results_, wanted.cv_results_)
+    assert not asked
+
+
+def test_a_scorer_sees_what_a_lone_fit_leaves():
+    pandas, seen = pytest.importorskip("pandas"), []
+    names = (
+        "n_features_in_",
+        "feature_names_in_",
+        "n_iter_",
+        "t_",
+        "loss_curve_",
+        "best_loss_",
+        "n_layers_",
+        "classes_",
+    )
+
+    def telling(model, x, y):
+        seen.append([np.asarray(getattr(model, name)).tolist() for name in names] + [model.network_.history.epoch])
+        return 0.0
+
+    frame = pandas.DataFrame(IRIS[0], columns=list("abcd"))
+    for search in (MLPSearchCV, GridSearchCV):
+        search(MLPClassifier(**SMALL), {"alpha": [0.1]}, cv=3, refit=False, scoring=telling).fit(frame, IRIS[1])
+    assert seen[:3] == seen[3:] and seen[0][1] == list("abcd")
 
 
 def test_halving_takes_one_metric_of_a_function_too():

@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 from xpnn.callbacks.base import Callback, check_flag, numbers_of, repeated
 
+_written: set[str] = set()
+"""The files that trainings of this process write into."""
+
 
 @dataclass(eq=False)
 class CSVLogger(Callback):
@@ -27,7 +30,8 @@ class CSVLogger(Callback):
     append : write on where the file ends, which must have the same columns; False writes it anew.
     separator : the character between the numbers.
 
-    Raises, before training, OSError where the file cannot be opened and ValueError where its columns are others.
+    Raises, before training, OSError where the file cannot be opened and ValueError where its columns are others, or
+    another training writes into it.
 
     >>> import pathlib, tempfile, xpnn
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -61,10 +65,15 @@ class CSVLogger(Callback):
                 found = next(csv.reader(file, delimiter=self.separator), None)
         if found not in (None, columns):
             raise ValueError(f"path: {self.path} has the columns {found}, this training records {columns}")
+        place = os.path.realpath(self.path)
+        if place in _written:
+            raise ValueError(f"path: {self.path} is written by another training that runs: give each network its own")
         resumed = bool(net.history.epoch) and os.path.isfile(self.path)
         mode = "r+" if resumed else "a" if self.append else "w"
         self._columns = columns
         self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
+        self._place = place
+        _written.add(place)
         if found is None and not resumed:
             self._write(columns)
 
@@ -98,6 +107,7 @@ class CSVLogger(Callback):
         self._file.flush()
 
     def on_fit_end(self, net, history):
+        _written.discard(self._place)
         with self._file as file:
             self._file = None  # an open file can be neither copied nor pickled
             epoch, start = self._row or (None, None)

@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 
 from xpnn import activations
-from xpnn.plotting.base import COLOURS, axes, ink
+from xpnn._arguments import check_number
+from xpnn.plotting.base import COLOURS, MARKERS, axes, ink
+
+FEW = 4
+"""Of so many functions each derivative has a line of its own in the legend."""
 
 
 def plot_activation(*activation: Any, span: float = 5.0, ax: Any = None) -> Any:
     """One activation or several, by name or as objects, each with its derivative (dashed) over [-span, span].
 
     One that looks at all inputs of a row, like softmax, is shown as the first output of the two inputs (x, 0); PReLU
-    with the slope that it begins with.
+    with the slope that it begins with. Of several each has a colour and a marker.
+
+    Raises
+    ------
+    ValueError for an unknown name, none at all, or a span that is not positive.
 
     >>> plot_activation("relu").get_title()
     'relu'
@@ -26,25 +34,36 @@ def plot_activation(*activation: Any, span: float = 5.0, ax: Any = None) -> Any:
     if not activation:
         raise ValueError('name at least one activation: plot_activation("relu", "gelu")')
     functions = [activations.get(one) for one in activation]
-    ax, x = axes(ax), np.linspace(-span, span, 501)
+    span = check_number("span", span, low=0.0, open_low=True)
     names = [
         one if isinstance(one, str) else type(function).__name__.lower()
         for one, function in zip(activation, functions, strict=True)
     ]
+    ax, x = axes(ax), np.linspace(-span, span, 501)
     ax.axhline(0.0, color=ink(), alpha=0.3, linewidth=0.8)
-    for number, (name, function) in enumerate(zip(names, functions, strict=True)):
-        value, derivative = curve(function, x)
-        alone = len(functions) == 1
-        first = COLOURS[number % len(COLOURS)]
-        ax.plot(x, value, color=first, label="value" if alone else name)
-        ax.plot(x, derivative, color=COLOURS[1] if alone else first, linestyle="--", label=_slope(name, alone))
-    ax.set(xlabel="x", title=", ".join(names))
-    ax.legend(frameon=False)
+    if len(functions) == 1:
+        value, derivative = curve(functions[0], x)
+        ax.plot(x, value, color=COLOURS[0], label="value")
+        ax.plot(x, derivative, color=COLOURS[1], linestyle="--", label="derivative")
+        ax.set_title(names[0])
+    else:
+        _draw_several(names, functions, x, ax)
+    ax.set(xlabel="x", ylabel="value and derivative")
+    ax.legend(frameon=False, fontsize="small" if len(names) > FEW else None)
     return ax
 
 
-def _slope(name: str, alone: bool) -> str:
-    return "derivative" if alone else f"{name}'"
+def _draw_several(names: list[str], functions: list[Any], x: np.ndarray, ax: Any) -> None:
+    few = len(functions) <= FEW
+    for number, (name, function) in enumerate(zip(names, functions, strict=True)):
+        # Markers of two curves that lie on each other stand beside each other.
+        own = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        own["markevery"] = (7 * number % 60, 60)
+        value, derivative = curve(function, x)
+        ax.plot(x, value, **own, label=name)
+        ax.plot(x, derivative, **own, linestyle="--", label=f"{name}'" if few else None)
+    if not few:
+        ax.plot([], [], color=ink(), linestyle="--", label="derivatives")
 
 
 def curve(function: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,56 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnn.backend import to_host
-from xpnn.plotting.base import COLOURS, axes, ink
+from xpnn.plotting.base import COLOURS, MARKERS, axes, ink, lone, paper, whole
 
 
-def plot_history(history: Any, names: tuple[str, ...] | None = None, ax: Any = None) -> Any:
+def plot_history(history: Any, names: str | Sequence[str] | None = None, ax: Any = None) -> Any:
     """The recorded curves over epochs, on a logarithmic scale where all are positive and span more than a factor of 3.
 
-    What is of validation data is dashed. A dotted line marks the epoch whose weights were kept, where `EarlyStopping`
-    watched. A stack is shown as the median of its members that were still trained, in a band from least to most.
+    What is of validation data is dashed; each metric has a colour and a marker. A dotted line marks the epoch whose
+    weights were kept, where `EarlyStopping` watched. A stack is shown as the median of its members that were still
+    trained, in a band from least to most.
 
-    >>> plot_history({"loss": [0.5, 0.25]}).get_xlabel()
-    'epoch'
+    Parameters
+    ----------
+    history : what `fit` gives, or a dict of lists.
+    names : what to show of it; None is all.
 
     Raises
     ------
-    KeyError for a name that was not recorded.
+    KeyError for a name that was not recorded, ValueError where nothing was.
+
+    >>> plot_history({"loss": [0.5, 0.25]}).get_xlabel()
+    'epoch'
     """
     table = getattr(history, "history", history)
-    for name in () if names is None else names:
+    if not hasattr(table, "keys"):
+        hint = ': take {"loss": its loss_curve_}' if hasattr(history, "get_params") else ""
+        raise TypeError(f"history must be what fit gives, or a dict of lists, got {type(history).__name__}{hint}")
+    names = [names] if isinstance(names, str) else list(table if names is None else names)
+    for name in names:
         if name not in table:
             raise KeyError(f"{name!r} was not recorded; there are {list(table)}")
-    ax, every, kinds = axes(ax), [], {}
-    for name in table if names is None else names:
-        values = np.asarray(table[name], dtype=float)
-        every.append(values[np.isfinite(values)])
-        epochs = np.arange(1, len(values) + 1)
-        number = kinds.setdefault(name.removeprefix("val_"), len(kinds))
-        colour = COLOURS[number % len(COLOURS)]
-        if values.ndim > 1:
-            known = np.isfinite(values).any(axis=1)
-            epochs, values = epochs[known], values[known]
-            ax.fill_between(
-                epochs, np.nanmin(values, axis=1), np.nanmax(values, axis=1), color=colour, alpha=0.3, linewidth=0
-            )
-            values = np.nanmedian(values, axis=1)
-        style = "--" if name.startswith("val_") else "-"
-        lone = "o" if len(values) == 1 else None
-        ax.plot(epochs, values, color=colour, linestyle=style, marker=lone, label=name)
+    if not any(len(table[name]) for name in names):
+        raise ValueError("history has no epochs to draw")
+    ax, kinds = axes(ax), list(dict.fromkeys(name.removeprefix("val_") for name in names))
+    for name in names:
+        _draw_curve(name, kinds.index(name.removeprefix("val_")), np.asarray(table[name], dtype=float), ax)
     _mark_best(history, ax)
-    if every and all(one.size and one.min() > 0 for one in every):
-        low, high = min(one.min() for one in every), max(one.max() for one in every)
-        if high > 3.0 * low:
-            ax.set_yscale("log")
-    ax.set(xlabel="epoch")
+    _scale([np.asarray(table[name], dtype=float) for name in names], ax)
+    ax.set(xlabel="epoch", ylabel=", ".join(kinds) if len(kinds) <= 3 else "")
     ax.legend(framealpha=0.8, edgecolor="none")
     return ax
+
+
+def _draw_curve(name: str, kind: int, values: np.ndarray, ax: Any) -> None:
+    """One number an epoch, or one for each member; the first kind, the loss, has no marker."""
+    epochs, colour = np.arange(1, len(values) + 1), COLOURS[kind % len(COLOURS)]
+    if values.ndim > 1:
+        known = np.isfinite(values).any(axis=1)
+        epochs, values = epochs[known], np.where(np.isfinite(values), values, np.nan)[known]
+        low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
+        ax.fill_between(epochs, low, high, color=colour, alpha=0.35, linewidth=0)
+        values = np.nanmedian(values, axis=1)
+    marker = MARKERS[kind % len(MARKERS)] if kind or len(values) == 1 else None
+    ax.plot(epochs, values, color=colour, linestyle="--" if name.startswith("val_") else "-", marker=marker,
+            markersize=4, markevery=max(1, len(values) // 10), label=name)  # fmt: skip
 
 
 def _mark_best(history: Any, ax: Any) -> None:
@@ -66,36 +76,120 @@ def _mark_best(history: Any, ax: Any) -> None:
         ax.axvline(float(np.median(found)) - first + 1, color=ink(), linestyle=":", linewidth=1.2, label=label)
 
 
-def plot_gradient_flow(net: Any, x: Any, y: Any, loss: Any = None, sample_weight: Any = None, ax: Any = None) -> Any:
-    """The root mean square of each parameter array and of its gradient on (x, y), layer by layer.
+def _scale(every: list[np.ndarray], ax: Any) -> None:
+    from matplotlib.ticker import LogFormatter
 
-    Bars that fall from the last layer to the first by orders of magnitude are gradients that vanish, bars that rise
-    gradients that explode; one that is missing is exactly zero. Nothing of the network changes.
+    class Plain(LogFormatter):
+        """0.2 is read faster than 2 x 10^-1; which ticks are labelled stays as it is."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    whole(ax.xaxis)
+    known = np.concatenate([one[np.isfinite(one)] for one in every])
+    if known.size and known.min() > 0.0 and known.max() > 3.0 * known.min():
+        ax.set_yscale("log")
+        if known.max() < 1e3 and known.min() > 1e-3:
+            ax.yaxis.set_major_formatter(Plain())
+            ax.yaxis.set_minor_formatter(Plain(minor_thresholds=(2.0, 0.4)))
+
+
+def plot_gradient_flow(
+    net: Any,
+    x: Any = None,
+    y: Any = None,
+    loss: Any = None,
+    sample_weight: Any = None,
+    grads: Any = None,
+    ax: Any = None,
+) -> Any:
+    """The root mean square of each parameter array and of its gradient, layer by layer.
+
+    The number over a pair is the gradient relative to a weight. Bars that fall from the last layer to the first by
+    orders of magnitude are gradients that vanish, bars that rise gradients that explode; one that is missing is
+    exactly zero. Nothing of the network changes.
+
+    Parameters
+    ----------
+    x, y, loss, sample_weight : as in `net.value_and_grad`, which gives the gradients.
+    grads : gradients from there in the place of (x, y), or a list of such, one a step: then each weight's gradient is
+        a line over the steps.
 
     >>> import xpnn
     >>> net = xpnn.Network(xpnn.mlp([2, 4, 1], "tanh"), seed=1)
     >>> plot_gradient_flow(net, [[0.0, 1.0], [1.0, 0.0]], [0.0, 1.0]).get_ylabel()
     'root mean square'
     """
-    if net.members is not None:
-        raise TypeError("a stack has as many gradients as members: take one of them, net[k]")
-    _, grads = net.value_and_grad(x, y, loss=loss, sample_weight=sample_weight)
-    pairs = [(entry.label, array) for entry, array in net.layouts[0].pairs(grads)]
-    sizes = {entry.label: array for entry, array in net.layouts[0].pairs(net.params)}
-    labels = [label for label, _ in pairs]
-    of_gradients = [_size(array) for _, array in pairs]
-    of_values = [_size(sizes[label]) for label in labels]
-    ax, place = axes(ax, (max(5.0, 0.55 * len(labels) + 2.0), 4.0)), np.arange(len(labels))
-    ax.bar(place - 0.2, of_gradients, 0.4, color=COLOURS[0], label="gradient")
-    ax.bar(place + 0.2, of_values, 0.4, color=COLOURS[4], hatch="//", edgecolor="white", label="parameter")
-    if any(size > 0.0 for size in (*of_gradients, *of_values)):
+    net = lone(net)
+    if grads is None:
+        if x is None or y is None:
+            raise TypeError("x and y must be data, or grads what net.value_and_grad gives for some")
+        _, grads = net.value_and_grad(x, y, loss=loss, sample_weight=sample_weight)
+    elif x is not None or y is not None:
+        raise TypeError("x and y go without grads: the gradients are those of the one or the other")
+    alone = _sizes(net, grads)
+    if alone is not None:
+        return _draw_bars(alone, _sizes(net, net.params) or {}, ax)
+    every = [_sizes(net, one) for one in grads] if isinstance(grads, list | tuple) else []
+    known = [one for one in every if one is not None]
+    if not known or len(known) < len(every):
+        wanted = "a dict for each layer as net.value_and_grad gives them second, or a list of such"
+        raise ValueError(f"grads must be gradients of this network: {wanted}")
+    return _draw_steps(known, ax)
+
+
+def _sizes(net: Any, tree: Any) -> dict[str, float] | None:
+    """The root mean square of each learned array; None where `tree` is not one of this network's."""
+    try:
+        hosts = {entry.label: to_host(array).astype(float) for entry, array in net.layouts[0].pairs(tree)}
+    except (KeyError, IndexError, TypeError):
+        return None
+    return {label: float(np.sqrt(np.mean(host * host))) for label, host in hosts.items()}
+
+
+def _draw_bars(gradients: dict[str, float], values: dict[str, float], ax: Any) -> Any:
+    labels = list(gradients)
+    if not labels:
+        raise ValueError("net has no parameters, so no gradients to draw")
+    ax, place = axes(ax, (min(max(5.0, 0.6 * len(labels) + 2.0), 14.0), 4.0)), np.arange(len(labels))
+    told = "gradient (number: relative to the weight)"
+    ax.bar(place - 0.2, _finite(gradients.values()), 0.4, color=COLOURS[0], label=told)
+    ax.bar(
+        place + 0.2, _finite(values.values()), 0.4, color=COLOURS[4], hatch="//", edgecolor=paper(), label="parameter"
+    )
+    seen = [size for size in (*gradients.values(), *values.values()) if 0.0 < size < np.inf]
+    if seen:
         ax.set_yscale("log")
-    ax.set_xticks(place, labels, rotation=45, ha="right")
+        ax.set_ylim(min(seen) / 3.0, max(seen) * 3.0)
+    for k, label in enumerate(labels):
+        if len(labels) <= 24 and "weight" in label and 0.0 < values[label] < np.inf and gradients[label] < np.inf:
+            share, top = gradients[label] / values[label], max(gradients[label], values[label])
+            ax.text(k, 1.2 * top, f"{share:.2g}", ha="center", fontsize="small")
+    broken = [one for one in labels if not np.isfinite(gradients[one] + values[one])]
+    labels = [f"{one} (not finite)" if one in broken else one for one in labels]
+    ax.set_xticks(
+        place, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize="small" if len(labels) > 24 else None
+    )
     ax.set(ylabel="root mean square", xlabel="layer and parameter")
-    ax.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    ax.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize="small")
     return ax
 
 
-def _size(array: Any) -> float:
-    host = to_host(array).astype(float)
-    return float(np.sqrt(np.mean(host * host)))
+def _finite(sizes: Iterable[float]) -> np.ndarray:
+    found = np.asarray(list(sizes))
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _draw_steps(every: list[dict[str, float]], ax: Any) -> Any:
+    ax = axes(ax, (5.6, 4.0))
+    steps, labels = np.arange(1, len(every) + 1), [label for label in every[0] if "weight" in label]
+    for k, label in enumerate(labels):
+        sizes = _finite(one[label] for one in every)
+        ax.plot(steps, sizes, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markersize=4,
+                markevery=max(1, len(steps) // 10), label=label)  # fmt: skip
+    if any(0.0 < one[label] < np.inf for one in every for label in labels):
+        ax.set_yscale("log")
+    whole(ax.xaxis)
+    ax.set(xlabel="step", ylabel="root mean square of the gradient")
+    ax.legend(frameon=True, fontsize="small", framealpha=0.8, edgecolor="none")
+    return ax
