@@ -29,6 +29,17 @@ CONSTRUCTED = {
     "a module that holds no arrays": (lambda: resolve(os), (TypeError, ValueError), "^backend .*os"),
     "backend None": (lambda: Network(mlp([2, 1]), None), TypeError, "^backend"),
     "half precision": (lambda: Network(mlp([2, 1]), dtype="float16"), ValueError, "^dtype.*float16"),
+    "another precision": (lambda: Network(mlp([2, 1]), precision="half"), ValueError, "^precision .*'tf32'.*'half'"),
+    "a precision for NumPy": (
+        lambda: Network(mlp([2, 1]), precision="tf32"),
+        ValueError,
+        "^precision='tf32' needs.*cupy",
+    ),
+    "a precision of float64": (
+        lambda: Network(mlp([2, 1]), dtype="float64", precision="tf32"),
+        ValueError,
+        "^precision='tf32' .*float32.*'float64'",
+    ),
     "a negative learning rate": (lambda: Adam(-0.1), ValueError, "^learning_rate .*>= 0.*-0.1"),
     "a learning rate of NaN": (lambda: SGD(float("nan")), ValueError, "^learning_rate"),
     "a learning rate in words": (lambda: SGD("fast"), TypeError, "^learning_rate .*'fast'"),

@@ -43,18 +43,19 @@ class Backend:
     xp: Any
     device: Any = field(hash=False)  # a CuPy device has no hash
     dtype: str
+    precision: str | None = None
 
     def __repr__(self) -> str:
-        return f"Backend({self.label}, {self.dtype})"
+        return f"Backend({self.label}, {self.dtype}{self.precision and f', {self.precision}' or ''})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return resolve, (self.label, self.dtype)  # a namespace and a device cannot be pickled
+        return resolve, (self.label, self.dtype, self.precision)  # a namespace and a device cannot be pickled
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"label": self.label, "dtype": self.dtype}  # for those who keep objects without pickle, as skops does
+    def __getstate__(self) -> dict[str, Any]:  # for those who keep objects without pickle, as skops does
+        return {"label": self.label, "dtype": self.dtype, "precision": self.precision}
 
-    def __setstate__(self, state: dict[str, str]) -> None:
-        vars(self).update(vars(resolve(state["label"], state["dtype"])))
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(resolve(state["label"], state["dtype"], state.get("precision"))))
 
     @property
     def label(self) -> str:
@@ -186,7 +187,7 @@ def describe(values: Any) -> str:
     return text if device is None else f"{text} on device {device}"
 
 
-def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
+def resolve(backend: Any = "numpy", dtype: Any = None, precision: str | None = None) -> Backend:
     """The Backend that is meant by a name, an array namespace or a Backend.
 
     Parameters
@@ -194,6 +195,9 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
     backend : "numpy", "cupy", "cupy:1", "torch", "torch:cuda", "jax", "array-api-strict", "array-api-strict:device1",
         "auto" (CuPy where a GPU is usable, else NumPy), a namespace (numpy, array_api_compat.torch ...) or a Backend.
     dtype : "float32" (where None is given and `backend` has none) or "float64".
+    precision : on CuPy what compiled steps and predictions compute products of float32 numbers in: None for float32,
+        "tf32" for 11 bits of a significand, "bfloat16" for 8, which a card's tensor cores do several times as fast.
+        Sums, parameters and all else stay float32. With "auto" it counts where CuPy is taken.
 
     Raises
     ------
@@ -228,7 +232,9 @@ def resolve(backend: Any = "numpy", dtype: Any = None) -> Backend:
     _check_dtype(name, xp, device, dtype)
     if name == "numpy":
         _keep_freed_memory()
-    return Backend(name, xp, device, dtype)
+    if isinstance(backend, Backend) and precision is None and dtype == "float32":
+        precision = backend.precision
+    return Backend(name, xp, device, dtype, _precision(precision, name, dtype, chosen=backend != "auto"))
 
 
 def backend_of(array: Array, dtype: Any = None) -> Backend:
@@ -311,6 +317,21 @@ def _dtype_name(dtype: Any) -> str:
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     return name
+
+
+def _precision(precision: Any, name: str, dtype: str, chosen: bool) -> str | None:
+    """What products are computed in, None for the dtype itself."""
+    if precision not in (None, "float32", "tf32", "bfloat16"):
+        raise ValueError(f"precision must be None, 'float32', 'tf32' or 'bfloat16', got {precision!r}")
+    if precision in (None, "float32"):
+        return None
+    if dtype != "float32":
+        raise ValueError(f"precision={precision!r} is for products of float32 numbers, got dtype={dtype!r}")
+    if name != "cupy":
+        if chosen:
+            raise ValueError(f"precision={precision!r} needs backend='cupy', got {name!r}: leave precision out there")
+        return None
+    return precision
 
 
 def _check_dtype(name: str, xp: Any, device: Any, dtype: str) -> None:

@@ -44,6 +44,8 @@ class Network(Insight):
     seed : decides the initial weights, the order of rows and every dropout mask; None draws one. For a stack the
         members' seeds are seed, seed + 1, ..., or those of a list.
     members : None for one network, or how many are stacked; member k is the network that its seed alone would give.
+    precision : None, or on CuPy "tf32" or "bfloat16" for products that a card computes faster and less exactly (see
+        `xpnn.backend.resolve`).
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Network(Insight):
         dtype: Any = None,
         seed: Any = 0,
         members: int | None = None,
+        precision: str | None = None,
     ):
         layers = [layers] if isinstance(layers, Layer) else as_list("layers", layers)
         self.layer = Sequential(tuple(activations.get(one) if isinstance(one, str) else one for one in layers))
@@ -79,7 +82,7 @@ class Network(Insight):
         if len(output) != 1:
             raise ValueError(f"the network ends in samples of shape {output}: put Flatten({output}) at its end")
         self.shapes = Shapes(sample, output, members, first, self.layer.categories)
-        self.backend = resolve(backend, dtype)
+        self.backend = resolve(backend, dtype, precision)
         self._begin()
         self._forget()
 

@@ -152,10 +152,10 @@ class State:
                 self._prepared = steps, Numbers(steps.program, self.seeds, self.members, self.backend)
         self._begin()
 
-    def to(self, backend: Any, dtype: Any = None) -> Self:
+    def to(self, backend: Any, dtype: Any = None, precision: str | None = None) -> Self:
         """The same network, training state included, on another backend; this one stays as it is."""
         own = None if isinstance(backend, Backend) else self.backend.dtype
-        new, backend = object.__new__(type(self)), resolve(backend, own if dtype is None else dtype)
+        new, backend = object.__new__(type(self)), resolve(backend, own if dtype is None else dtype, precision)
         new.__dict__.update(self.__dict__)
         new.backend, new.history = backend, copy.deepcopy(self.history)
         new._forget()

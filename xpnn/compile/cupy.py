@@ -1,15 +1,19 @@
 """A plan as a program for CuPy: clusters and reductions are kernels of our own, products go to cuBLAS.
 
 Everything runs on the caller's current stream, into buffers that are allocated once, and nothing waits for the
-device. What is computed by which kernel is found without CuPy (`steps`, `source`), which only `Program` imports.
+device. What is launched to the same places a second time is captured, and replayed as a CUDA graph. What is computed by
+which kernel is found without CuPy (`steps`, `source`), which only `Program` imports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from xpnn.compile.capture import Replay
+from xpnn.compile.cublas import products
 from xpnn.compile.cuda import OPTIONS, Cluster, Reduction, cluster_source, reduction_source
 from xpnn.compile.memory import Home, part
 from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
@@ -22,6 +26,9 @@ Arrays = dict[Node, Array]
 
 OWN, BOUND, CALL = range(3)
 """How long an array stays where it is: as long as the program, as long as what was bound, or for one call."""
+COPIED = 1 << 20
+"""Arguments of up to so many bytes are copied to a place of their own, so that a graph finds them there; for what is
+larger the launches themselves are cheap beside the work."""
 
 
 class Step(NamedTuple):
@@ -82,9 +89,10 @@ class Program:
     plan : one made with `cluster=True` and `products=False`.
     bound : names of the inputs that `bind` is given; the others are the arguments of `run`, in the plan's order of
         `arguments`.
+    precision : what products of float32 numbers are computed in: None, "tf32" or "bfloat16".
     """
 
-    def __init__(self, plan: Plan, bound: Sequence[str]):
+    def __init__(self, plan: Plan, bound: Sequence[str], precision: str | None = None):
         self._cupy = cupy = import_module("cupy")
         self._xp = import_module("array_api_compat.cupy")
         self.plan = plan
@@ -103,12 +111,17 @@ class Program:
         self._own: Arrays = {}
         for node in self._touched[OWN]:
             self._resolve(node, self._own)
+        self._products = products(cupy, precision)
         self._calls = [self._call(step) for step in made]
         kept = [node for name, node in plan.outputs.items() if plan.places[name] == "kept"]
         self._kept = {node: self._own[node] if node in self._own else self._empty(node) for node in kept}
         self.kept = {name: self._kept[node] for name, node in plan.outputs.items() if plan.places[name] == "kept"}
         self._stream, self._done = cupy.cuda.get_current_stream(), cupy.cuda.Event(disable_timing=True)
         self._done.record(self._stream)
+        self.replay = Replay(cupy) if self._can_be_replayed() else None
+        self._given: list[Array] = []  # where a graph finds the arguments
+        self._stands = [name.startswith("numbers") for name in self.arguments]  # nobody writes to these
+        self._last: list[Array | None] = [None] * len(self.arguments)  # what was copied there last
 
     def bind(self, *arrays: Array) -> Callable[..., Any]:
         """The program with the inputs that stand for many calls: `run`, which takes the others."""
@@ -117,21 +130,72 @@ class Program:
         for node in self._touched[BOUND]:
             self._resolve(node, standing)
 
-        def run(*arguments: Array) -> tuple[Array, ...] | None:
-            stream = self._cupy.cuda.get_current_stream()
-            if stream != self._stream:  # the buffers may still be in use on the other
-                stream.wait_event(self._done)
-                self._stream = stream
+        def placed(arguments: Iterable[Array]) -> Arrays:
             now = standing | {inputs[name]: array for name, array in zip(self.arguments, arguments, strict=True)}
             for node in self._touched[CALL]:
                 self._resolve(node, now)
-            for call in self._calls:
-                call(now)
-            found = self._finish(now)
-            self._done.record(stream)
+            return now
+
+        def plainly(*arguments: Array) -> tuple[Array, ...] | None:
+            now = placed(arguments)
+            self._launch(now)
+            found = self._handed(now, own=True)
+            self._settle(now)
             return found
 
-        return run
+        if self.replay is None:
+            return partial(self._on_stream, plainly)
+        replay, now = self.replay, placed(self._places_of_arguments())
+        places = tuple((array.data.ptr, array.strides) for node, array in now.items() if self._level(node) != OWN)
+
+        def launch() -> None:
+            self._launch(now)
+            self._settle(now)
+
+        def replayed(*arguments: Array) -> tuple[Array, ...] | None:
+            for i, (place, array) in enumerate(zip(self._given, arguments, strict=True)):
+                if self._last[i] is not array:
+                    self._cupy.copyto(place, array)
+                    self._last[i] = array if self._stands[i] else None
+            replay(places, launch)
+            return self._handed(now, own=False)
+
+        return partial(self._on_stream, replayed)
+
+    def _on_stream(self, run: Callable[..., Any], *arguments: Array) -> Any:
+        """Run after what is in the buffers, which may still be in use on another stream."""
+        stream = self._cupy.cuda.get_current_stream()
+        if stream != self._stream:
+            stream.wait_event(self._done)
+            self._stream = stream
+        found = run(*arguments)
+        self._done.record(stream)
+        return found
+
+    def _launch(self, now: Arrays) -> None:
+        """Everything that is computed, on the current stream."""
+        if self._products is not None:
+            self._products.begin(self._cupy.cuda.get_current_stream())
+        for call in self._calls:
+            call(now)
+        for node, buffer in self._kept.items():
+            if buffer is not now[node]:
+                self._cupy.copyto(buffer, now[node])
+
+    # replaying
+
+    def _can_be_replayed(self) -> bool:
+        """Whether cuBLAS can be captured, arguments are worth a copy, and results are not written over in the end."""
+        products = any(node.op == "matmul" for node in self.plan.steps)
+        arguments = sum(self.plan.inputs[name].nbytes for name in self.arguments)
+        spoiled = self.plan.copies and "fresh" in self.plan.places.values()
+        return (self._products is not None or not products) and arguments <= COPIED and not spoiled
+
+    def _places_of_arguments(self) -> list[Array]:
+        """The arrays that arguments are copied to, the same for all that is bound."""
+        if not self._given:
+            self._given = [self._empty(self.plan.inputs[name]) for name in self.arguments]
+        return self._given
 
     # memory
 
@@ -191,6 +255,9 @@ class Program:
             return lambda now: function(*[now[one] for one in both])
         if isinstance(kernel, Reduction):
             return self._reduction(kernel)
+        if node.op == "matmul" and self._products is not None:
+            multiply, (first, second) = self._products, args
+            return lambda now: multiply(now[first], now[second], now[node])
         if node.op == "matmul":
             first, second = args
             flat = all(one.ndim == 2 for one in args) and self._in_a_row(node)
@@ -250,23 +317,23 @@ class Program:
 
     # the end
 
-    def _finish(self, now: Arrays) -> tuple[Array, ...] | None:
-        """Results put where they are wanted, and those that are the caller's to keep."""
-        plan, copyto = self.plan, self._cupy.copyto
-        for node, buffer in self._kept.items():
-            if buffer is not now[node]:
-                copyto(buffer, now[node])
-        given, handed = list[Array](), set[Node]()
+    def _handed(self, now: Arrays, own: bool) -> tuple[Array, ...] | None:
+        """The results that are the caller's to keep; `own` where those of this call are in memory of their own."""
+        plan, given, handed = self.plan, list[Array](), set[Node]()
         for name, node in plan.outputs.items():
             if plan.places[name] == "fresh":
                 root = plan.root(node)
-                lone = plan.home.get(root, Home("")).kind == "fresh" and root not in handed
+                lone = own and plan.home.get(root, Home("")).kind == "fresh" and root not in handed
                 given.append(now[node] if lone else now[node].copy())
                 handed.add(root)
+        return tuple(given) or None
+
+    def _settle(self, now: Arrays) -> None:
+        """Results put into the inputs that they are to replace."""
+        plan, copyto = self.plan, self._cupy.copyto
         staged = [now[node].copy() if self._overwritten(node) else now[node] for node, _ in plan.copies]
         for (_, target), array in zip(plan.copies, staged, strict=True):
             copyto(now[plan.inputs[target]], array)
-        return tuple(given) or None
 
     def _overwritten(self, node: Node) -> bool:
         """Whether the node lies in an input, where another result may be put."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -104,7 +105,7 @@ def _emitter(backend: Backend, jit: bool) -> tuple[Any, dict[str, Any]]:
     if backend.name == "cupy":
         from xpnn.compile.cupy import Program
 
-        return Program, {"products": False, "cluster": True}
+        return partial(Program, precision=backend.precision), {"products": False, "cluster": True}
     if jit:
         from xpnn.compile.jit import Program
 
