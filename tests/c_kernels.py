@@ -56,6 +56,8 @@ def _library(texts, folder: Path, flags):
 
 
 def _text(cluster) -> str:
+    if cluster.in_params.startswith("raw") or cluster.out_params.startswith("raw"):
+        return _rows_text(cluster)
     reads = [(f"const {TYPES[node.dtype.name]}", f"a{i}") for i, node in enumerate(cluster.reads)]
     writes = [(TYPES[node.dtype.name], f"y{i}") for i, node in enumerate(cluster.writes)]
     params = "".join(f", {kind} *_{name}" for kind, name in reads + writes)
@@ -64,6 +66,17 @@ def _text(cluster) -> str:
     return (
         f"namespace of_{cluster.name} {{\n{cluster.preamble}\n"
         f'extern "C" void {cluster.name}(long _n{params}) {{ {loop} }}\n}}\n'
+    )
+
+
+def _rows_text(kernel) -> str:
+    """All arrays are raw: the text finds the numbers itself, in their own order."""
+    reads = [f"const {TYPES[node.dtype.name]} *a{i}" for i, node in enumerate(kernel.reads)]
+    writes = [f"{TYPES[node.dtype.name]} *y{i}" for i, node in enumerate(kernel.writes)]
+    return (
+        f"namespace of_{kernel.name} {{\n{kernel.preamble}\n"
+        f'extern "C" void {kernel.name}({", ".join(["long _n", *reads, *writes])}) '
+        f"{{ for (long i = 0; i < _n; i++) {{\n{kernel.operation}\n}} }}\n}}\n"
     )
 
 
@@ -84,6 +97,16 @@ def _reduction_text(reduction) -> str:
 
 
 def _function(address, cluster):
+    def over_rows(count, *arrays, shapes=None):
+        given = [np.array(array, order="C") for array in arrays]
+        shapes = [node.shape for node in cluster.writes] if shapes is None else shapes
+        found = [np.empty(shape, node.dtype) for shape, node in zip(shapes, cluster.writes, strict=True)]
+        address(ctypes.c_long(count), *(ctypes.c_void_p(array.ctypes.data) for array in given + found))
+        return found
+
+    if cluster.in_params.startswith("raw") or cluster.out_params.startswith("raw"):
+        return over_rows
+
     def run(shape, *arrays):
         assert [array.dtype for array in arrays] == [node.dtype for node in cluster.reads]
         given = [np.array(np.broadcast_to(array, shape), order="C") for array in arrays]

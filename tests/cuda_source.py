@@ -13,6 +13,7 @@ from xpnn import Adam, Dense, Network, PReLU, mlp
 from xpnn.compile import traced
 from xpnn.compile.cupy import steps
 from xpnn.compile.plan import Plan
+from xpnn.compile.rows import together
 from xpnn.compile.steps import Steps
 from xpnn.compile.trace import Untraceable
 
@@ -80,7 +81,7 @@ def _recorded(work: Any) -> list[Plan]:
         found.append(plan)
         raise Untraceable("the test, which wants the plan alone")
 
-    emitter = program, {"products": False, "cluster": True}
+    emitter = program, {"products": False, "cluster": True, "rows": together}
     always = property(lambda self: "traced", lambda self, value: None)  # each shape is tried, whatever came of the last
     patched = (
         mock.patch.object(traced, "_emitter", lambda *asked: emitter),

@@ -234,10 +234,11 @@ class ElementwiseKernel:
         reads, writes = (_nodes(params) for params in (in_params, out_params))
         self.name, self.count = name, len(reads)
         text = types.SimpleNamespace(reads=reads, writes=writes, operation=operation, preamble=preamble, name=name)
+        text.in_params, text.out_params = in_params, out_params
         if name not in self.made:
             self.waiting[name] = text
 
-    def __call__(self, *arrays: ndarray) -> None:
+    def __call__(self, *arrays: ndarray, size: int | None = None) -> None:
         if self.waiting:
             self.made.update(c_kernels.built(self.waiting.values(), Path(tempfile.mkdtemp(dir=_folder.name))))
             self.waiting.clear()
@@ -246,7 +247,8 @@ class ElementwiseKernel:
 
         def work() -> None:
             ElementwiseKernel.launched += 1
-            for to, found in zip(out, run(out[0].shape, *given), strict=True):
+            raw = {} if size is None else {"shapes": [to.shape for to in out]}
+            for to, found in zip(out, run(size or out[0].shape, *given, **raw), strict=True):
                 to[...] = found
 
         put(work)
@@ -283,7 +285,7 @@ class ReductionKernel:
 
 
 def _nodes(params: str) -> list[Any]:
-    return [types.SimpleNamespace(dtype=np.dtype(one.split()[0])) for one in params.split(", ")]
+    return [types.SimpleNamespace(dtype=np.dtype(one.split()[-2])) for one in params.split(", ") if one]
 
 
 _folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)

@@ -8,10 +8,11 @@ import pytest
 
 from tests.c_kernels import COMPILER, SANITIZER, built, reducing
 from tests.cuda_source import kernels, plans
-from xpnn.compile.cuda import TYPES, Cluster, cluster_source, literal, reduction_source
+from xpnn.compile.cuda import TYPES, Cluster, Reduction, cluster_source, literal, reduction_source
 from xpnn.compile.cupy import source, steps
 from xpnn.compile.namespace import ELEMENTWISE, FLOATING, REDUCTIONS
 from xpnn.compile.plan import Plan, Unit
+from xpnn.compile.rows import COLUMNS, Rows, rows_source, together
 from xpnn.compile.simplify import apply, constant
 from xpnn.compile.trace import Graph, Untraceable
 
@@ -133,7 +134,7 @@ def test_every_reduction_is_numpys(tmp_path, capfd):
 
 def test_what_cupy_replaces_in_a_reduction_stands_alone():
     for kernel in kernels().values():
-        if not isinstance(kernel, Cluster):
+        if isinstance(kernel, Reduction):
             for text, name in ((kernel.map_expr, "given"), (kernel.post_map_expr, "found")):
                 assert text.count(name) == len(re.findall(rf"\b{name}\b", text)) == 1
             assert not re.search("given|found", kernel.reduce_expr + kernel.identity + kernel.reduce_type)
@@ -170,8 +171,9 @@ def number_of(node, planned, rng):
 
 @needs_a_compiler
 def test_plans_run_kernel_by_kernel_give_what_the_operations_give(tmp_path):
-    clusters = [kernel for kernel in kernels().values() if isinstance(kernel, Cluster)]
+    clusters = [kernel for kernel in kernels().values() if isinstance(kernel, Cluster | Rows)]
     assert len(clusters) > 300
+    assert sum(isinstance(kernel, Rows) for kernel in clusters) > 20
     run = built(clusters, tmp_path)
     for planned in plans():
         plan, rng = planned.plan, np.random.default_rng(0)
@@ -183,8 +185,13 @@ def test_plans_run_kernel_by_kernel_give_what_the_operations_give(tmp_path):
                 expected[node] = apply(node, [expected[arg] for arg in node.args], np)
             for step in steps(plan):  # hands on what is written, and nothing else
                 given = [read(arg, held, plan) for arg in step.reads]
-                clustered = isinstance(step.kernel, Cluster)
-                found = run[step.kernel.name](step.node.shape, *given) if clustered else [apply(step.node, given, np)]
+                if isinstance(step.kernel, Rows):
+                    shapes = [node.shape for node in step.writes]
+                    found = run[step.kernel.name](step.kernel.rows, *given, shapes=shapes)
+                elif isinstance(step.kernel, Cluster):
+                    found = run[step.kernel.name](step.node.shape, *given)
+                else:
+                    found = [apply(step.node, given, np)]
                 held |= dict(zip(step.writes, found, strict=True))
         for name, node in plan.outputs.items():
             near = 1e-4 if planned.x.dtype == np.float32 else 1e-10
@@ -234,7 +241,7 @@ def check_memory(plan):
                 for arg, root in reads:
                     if place(root) == at and holder(root) is not holder(node):
                         alike = (arg.shape, arg.dtype.itemsize) == (node.shape, node.dtype.itemsize)
-                        assert alike and arg is root and isinstance(step.kernel, Cluster), f"{node} spoils {arg}"
+                        assert alike and arg is root and isinstance(step.kernel, Cluster | Rows), f"{node} spoils {arg}"
                 owner[at] = holder(node)
             written.add(node)
     for node in plan.outputs.values():
@@ -253,6 +260,65 @@ def test_a_cluster_ends_where_it_would_look_at_its_own_results():
     plan = Plan({"y": double + graph.xp.matrix_transpose(double)}, {"y": "fresh"}, products=False, cluster=True)
     check_memory(plan)
     assert [step.node.op for step in steps(plan)] == ["multiply", "add"]
+
+
+def steps_of(function, *shapes):
+    """What is launched for a function of (xp, *arrays)."""
+    graph = Graph()
+    inputs = [graph.input(f"x{i}", shape, "float32") for i, shape in enumerate(shapes)]
+    found = function(graph.xp, *inputs)
+    plan = Plan({"y": found}, {"y": "fresh"}, products=False, cluster=True, rows=together)
+    check_memory(plan)
+    return steps(plan)
+
+
+def softmax(xp, x):
+    e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def test_a_softmax_is_one_kernel():
+    for shape in ((8, 10), (3, 8, 10)):
+        (step,) = steps_of(softmax, shape)
+        assert isinstance(step.kernel, Rows)
+        assert step.kernel.rows == np.prod(shape[:-1])
+    assert len(steps_of(softmax, (8, COLUMNS + 1))) == 4  # a thread would hold too much
+
+
+def test_what_looks_at_the_rows_otherwise_stays_apart():
+    def turned(xp, x):  # a view of what the kernel itself computes
+        y = softmax(xp, x)
+        return y + xp.matrix_transpose(y)
+
+    def mixed(xp, x):  # needs the sum over all rows
+        y = softmax(xp, x)
+        return y * xp.sum(y)
+
+    kinds = [type(step.kernel).__name__ for step in steps_of(turned, (4, 4))]
+    assert kinds == ["Rows", "Cluster"]
+    assert [type(step.kernel).__name__ for step in steps_of(mixed, (4, 4))] == ["Rows", "Reduction", "Cluster"]
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("op", sorted(REDUCTIONS))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool"])
+def test_rows_are_reduced_as_numpy_does(op, dtype, tmp_path):
+    graph, rng = Graph(), np.random.default_rng(0)
+    x, bias = graph.input("x", (3, 4, 5), dtype), graph.input("bias", (3, 1, 5), dtype)
+    xp = graph.xp
+    try:
+        shifted = xp.logical_or(x, bias) if dtype == "bool" else x + bias
+        found = getattr(xp, op)(shifted, axis=-1, keepdims=True)
+    except (TypeError, Untraceable):
+        pytest.skip(f"no {op} of {dtype}")
+    nodes = tuple(dict.fromkeys([shifted, *found.args, found]))
+    kernel = rows_source(Unit(nodes, nodes))
+    values = [rng.integers(0, 3, node.shape).astype(dtype) for node in (x, bias)]
+    got = built([kernel], tmp_path)[kernel.name](kernel.rows, *values, shapes=[node.shape for node in nodes])
+    held = dict(zip((x, bias), values, strict=True))
+    for node, array in zip(nodes, got, strict=True):
+        held[node] = apply(node, [held[arg] for arg in node.args], np)
+        np.testing.assert_allclose(array, held[node], rtol=1e-6)
 
 
 def test_kernels_have_names_of_their_own():

@@ -18,7 +18,8 @@ from tests.pretend_cupy import installed
 from tests.pretend_streams import Graph, Stream
 from xpnn import Adam, Network, mlp
 from xpnn.compile import cublas
-from xpnn.compile.cuda import Cluster
+from xpnn.compile.cuda import Cluster, Reduction
+from xpnn.compile.rows import Rows
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="g++ is not installed"),
@@ -39,9 +40,9 @@ def cupy():
 def compiled(tmp_path_factory):
     """All kernels of the tables, compiled at once."""
     made = kernels().values()
-    clusters = [kernel for kernel in made if isinstance(kernel, Cluster)]
+    clusters = [kernel for kernel in made if isinstance(kernel, Cluster | Rows)]
     pretend_cupy.ElementwiseKernel.made |= built(clusters, tmp_path_factory.mktemp("clusters"))
-    others = [kernel for kernel in made if not isinstance(kernel, Cluster)]
+    others = [kernel for kernel in made if isinstance(kernel, Reduction)]
     pretend_cupy.ReductionKernel.made |= reducing(others, tmp_path_factory.mktemp("reductions"))
 
 

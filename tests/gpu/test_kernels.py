@@ -8,7 +8,8 @@ import pytest
 
 from tests.cuda_source import kernels
 from xpnn.compile.cuda import OPTIONS as OWN_OPTIONS
-from xpnn.compile.cuda import Cluster
+from xpnn.compile.cuda import Cluster, Reduction
+from xpnn.compile.rows import Rows
 
 cupy = pytest.importorskip(
     "cupy", reason="cupy is not installed; .ci/run compiles kernels in an environment of its own"
@@ -38,6 +39,20 @@ def array(node, shape):
 
 def indexer(shape):
     return _kernel._ArgInfo(INDEXER, cupy._core._carray.Indexer, None, len(shape), True, True)
+
+
+def rows(kernel):
+    function = cupy.ElementwiseKernel(
+        kernel.in_params, kernel.out_params, kernel.operation, kernel.name, preamble=kernel.preamble
+    )
+    dtypes = [tuple(node.dtype for node in nodes) for nodes in (kernel.reads, kernel.writes)]
+    types = function._decide_params_type(*dtypes)[-1]
+    raw = (_kernel._ArgInfo(ARRAY, cupy.ndarray, one.dtype, one.ndim, True, True) for one in kernel.reads)
+    out = (_kernel._ArgInfo(ARRAY, cupy.ndarray, one.dtype, one.ndim, True, True) for one in kernel.writes)
+    return _kernel._get_elementwise_kernel_code(
+        (*raw, *out, indexer((kernel.rows,))), types, function.params, function.operation, function.name,
+        function.preamble,
+    )  # fmt: skip
 
 
 def elementwise(cluster):
@@ -105,7 +120,8 @@ def compiled(source, architecture):
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
 def test_every_kernel_compiles(architecture):
-    texts = [elementwise(one) if isinstance(one, Cluster) else reduction(one) for one in kernels().values()]
+    written = {Cluster: elementwise, Rows: rows, Reduction: reduction}
+    texts = [written[type(one)](one) for one in kernels().values()]
     assert len(texts) > 300
     for start in range(0, len(texts), AT_ONCE):
         together = texts[start : start + AT_ONCE]

@@ -147,10 +147,10 @@ class Cluster(NamedTuple):
     @property
     def name(self) -> str:
         """A name that says what it does, the same for the same text, so that CuPy's cache on disk finds it again."""
-        return _name(self.operations[:48], *self[3:])
+        return name_of(self.operations[:48], *self[3:])
 
     def __str__(self) -> str:
-        return _listing(self.name, self.in_params, self.out_params, self.preamble, self.operation)
+        return listing(self.name, self.in_params, self.out_params, self.preamble, self.operation)
 
 
 class Reduction(NamedTuple):
@@ -168,12 +168,12 @@ class Reduction(NamedTuple):
     @property
     def name(self) -> str:
         """A name that says what it does, the same for the same text."""
-        return _name(self.node.op, *self[1:])
+        return name_of(self.node.op, *self[1:])
 
     def __str__(self) -> str:
         start = f"{self.reduce_type} a = {self.identity};"
         body = f"{start}\nfor each: b = {self.map_expr}; a = {self.reduce_expr};\n{self.post_map_expr};"
-        return _listing(self.name, self.in_params, self.out_params, "", body)
+        return listing(self.name, self.in_params, self.out_params, "", body)
 
 
 def cluster_source(unit: Unit) -> Cluster:
@@ -203,7 +203,7 @@ def cluster_source(unit: Unit) -> Cluster:
     names = {node: f"a{i}" for i, node in enumerate(reads)} | {node: f"t{i}" for i, node in enumerate(unit.nodes)}
     helpers = dict[str, str]()
     lines = [
-        f"const {TYPES[node.dtype.name]} {names[node]} = {_expression(node, names, helpers)};" for node in unit.nodes
+        f"const {TYPES[node.dtype.name]} {names[node]} = {expression(node, names, helpers)};" for node in unit.nodes
     ]
     lines += [f"y{i} = {names[node]};" for i, node in enumerate(unit.writes)]
     return Cluster(
@@ -268,7 +268,7 @@ def literal(value: Any, dtype: np.dtype) -> str:
     return text if dtype.itemsize >= 4 else f"({TYPES[dtype.name]}){text}"
 
 
-def _expression(node: Node, names: dict[Node, str], helpers: dict[str, str]) -> str:
+def expression(node: Node, names: dict[Node, str], helpers: dict[str, str]) -> str:
     op, wanted = node.op, _wanted(node)
     args = [_operand(arg, dtype, names) for arg, dtype in zip(node.args, wanted, strict=True)]
     dtype = wanted[-1]
@@ -321,10 +321,10 @@ def _extreme(dtype: np.dtype, lowest: bool) -> Any:
     return np.iinfo(dtype).min if lowest else np.iinfo(dtype).max
 
 
-def _name(what: str, *parts: str) -> str:
+def name_of(what: str, *parts: str) -> str:
     return f"xpnn_{what}_{zlib.crc32(chr(0).join(parts).encode()):08x}"
 
 
-def _listing(name: str, in_params: str, out_params: str, preamble: str, body: str) -> str:
+def listing(name: str, in_params: str, out_params: str, preamble: str, body: str) -> str:
     lines = "\n".join(f"  {line}" for line in body.splitlines())
     return f"{preamble}{preamble and chr(10)}{name}({in_params}) -> ({out_params}) {{\n{lines}\n}}"

@@ -18,6 +18,7 @@ from xpnn.compile.cuda import OPTIONS, Cluster, Reduction, cluster_source, reduc
 from xpnn.compile.memory import Home, part
 from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
 from xpnn.compile.plan import Plan, Unit
+from xpnn.compile.rows import Rows, rows_source
 from xpnn.compile.simplify import apply, constant
 from xpnn.compile.trace import Node, Untraceable
 
@@ -35,7 +36,7 @@ class Step(NamedTuple):
     """What is launched at once."""
 
     node: Node  # the last that it computes
-    kernel: Cluster | Reduction | None
+    kernel: Cluster | Rows | Reduction | None
     reads: tuple[Node, ...]
     writes: tuple[Node, ...]
 
@@ -55,6 +56,9 @@ def steps(plan: Plan) -> list[Step]:
 
 def _step(unit: Unit) -> Step:
     node = unit.nodes[-1]
+    if len(unit.nodes) > 1 and any(one.op in REDUCTIONS for one in unit.nodes):
+        rows = rows_source(unit)
+        return Step(node, rows, rows.reads, rows.writes)
     if node.op in ELEMENTWISE:
         cluster = cluster_source(unit)
         return Step(node, cluster, cluster.reads, cluster.writes)
@@ -248,11 +252,11 @@ class Program:
     def _call(self, step: Step) -> Callable[[Arrays], Any]:
         """What computes a step, given where all arrays are."""
         cupy, node, args, kernel = self._cupy, step.node, step.node.args, step.kernel
-        if isinstance(kernel, Cluster):
+        if isinstance(kernel, Cluster | Rows):
             parts = kernel.in_params, kernel.out_params, kernel.operation, kernel.name
             function = cupy.ElementwiseKernel(*parts, preamble=kernel.preamble, no_return=True, options=OPTIONS)
-            both = (*step.reads, *step.writes)
-            return lambda now: function(*[now[one] for one in both])
+            both, size = (*step.reads, *step.writes), {"size": kernel.rows} if isinstance(kernel, Rows) else {}
+            return lambda now: function(*[now[one] for one in both], **size)
         if isinstance(kernel, Reduction):
             return self._reduction(kernel)
         if node.op == "matmul" and self._products is not None:

@@ -276,13 +276,7 @@ def _regroup(plan: Plan, whole: bool) -> None:
             group.append(node)
         else:
             groups.append([node])
-    number = {node: i for i, group in enumerate(groups) for node in group}
-    outside = {plan.root(node) for node in plan.outputs.values()}
-    for node in plan.order:
-        outside.update(
-            plan.root(arg) for arg in node.args if node in plan.views or number[node] != number.get(plan.root(arg))
-        )
-    plan.units = [Unit(tuple(group), tuple(node for node in group if node in outside)) for group in groups]
+    plan.units = plan.units_of(groups)
     memory = Memory(plan)
     plan.home, plan.blocks, plan.copies = memory.home, memory.blocks, memory.copies
 

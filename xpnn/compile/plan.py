@@ -7,7 +7,7 @@ library; `numpy.py` and `cupy.py` write programs from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,8 @@ class Plan:
     products : sums as matrix products with ones, which BLAS computes faster than NumPy, and narrow matrices by column.
     cluster : compute runs of elementwise operations on one shape as one; a number of bytes does so for vectors that
         take as many, without other operands than such vectors and single numbers.
+    rows : joins clusters and reductions that compute the same rows; it is given all groups of operations, in their
+        order, which are views, and in whose memory each lies.
     labels : what parts of the parameters are called in a program's text, by where in the flat vector they lie.
     """
 
@@ -53,6 +55,7 @@ class Plan:
         products: bool = True,
         cluster: bool | int = False,
         labels: Mapping[tuple[int, int], str] | None = None,
+        rows: Callable[[list[list[Node]], set[Node], Mapping[Node, Node]], list[list[Node]]] | None = None,
     ):
         self.labels = dict(labels or {})
         self.places, products = dict(places), products and not exact
@@ -70,7 +73,12 @@ class Plan:
         self.views = {node for node in computed if self._is_view(node)}
         self.order = _ordered(needed)
         self.steps = [node for node in self.order if node not in self.views]
-        self.units = self._units(cluster)
+        groups = self._groups(cluster)
+        if rows is not None:
+            groups = rows(groups, self.views, {view: self.root(view) for view in self.views})
+            self.order = self._in_order(groups)
+            self.steps = [node for node in self.order if node not in self.views]
+        self.units = self.units_of(groups)
         memory = Memory(self)
         self.home: dict[Node, Home] = memory.home
         self.blocks: list[int] = memory.blocks
@@ -103,7 +111,8 @@ class Plan:
             node = node.args[0]
         return node
 
-    def _units(self, cluster: bool | int) -> list[Unit]:
+    def _groups(self, cluster: bool | int) -> list[list[Node]]:
+        """The operations in their order, those together that are computed as one."""
         groups: list[list[Node]] = []
 
         def joins(node: Node) -> bool:
@@ -120,6 +129,27 @@ class Plan:
                 groups[-1].append(node)
             else:
                 groups.append([node])
+        return groups
+
+    def _in_order(self, groups: list[list[Node]]) -> list[Node]:
+        """All that is computed or looked at, in the order of these groups, each view right after what it looks at."""
+        looking: dict[Node, list[Node]] = {}
+        for view in self.order:
+            if view in self.views:
+                looking.setdefault(view.args[0], []).append(view)
+        order: list[Node] = []
+
+        def put(node: Node) -> None:
+            order.extend([node] if node.op not in ("input", "constant") else [])
+            for view in looking.get(node, ()):
+                put(view)
+
+        for node in (*self.inputs.values(), *self.constants, *(node for group in groups for node in group)):
+            put(node)
+        return order
+
+    def units_of(self, groups: Sequence[Sequence[Node]]) -> list[Unit]:
+        """The groups with what of each is read outside of it."""
         number = {node: i for i, group in enumerate(groups) for node in group}
         outside = {self.root(node) for node in self.outputs.values()}
         for node in self.order:

@@ -104,8 +104,10 @@ def _emitter(backend: Backend, jit: bool) -> tuple[Any, dict[str, Any]]:
     """What writes programs for a backend, and how it wants them planned."""
     if backend.name == "cupy":
         from xpnn.compile.cupy import Program
+        from xpnn.compile.rows import together
 
-        return partial(Program, precision=backend.precision), {"products": False, "cluster": True}
+        options = {"products": False, "cluster": True, "rows": together}
+        return partial(Program, precision=backend.precision), options
     if jit:
         from xpnn.compile.jit import Program
 
