@@ -103,7 +103,7 @@ def test_outputs_are_x_and_what_every_layer_gives(backend):
     found = net.outputs(X)
     assert len(found) == len(net.layers) + 1
     np.testing.assert_array_equal(to_host(found[0]), X.astype(backend.dtype))
-    assert same(found[-1], net.predict(X))
+    assert same(found[-1], net.predict(X, compile=backend.name != "cupy"))  # where a GPU rounds otherwise
     assert [one.shape for one in found[1:]] == [(12, *layer_shape) for layer_shape in shapes(net)]
 
 

@@ -22,7 +22,8 @@ ROWS = 1024
 class Outputs:
     """The outputs at inference of a network's layers: all of them, or as many as a loss asks for.
 
-    A program is made when arrays of one shape come for the second time, and gives the same bits as the layers.
+    A program is made when arrays of one shape come for the second time, and gives the same bits as the layers; on a
+    GPU, where it rounds otherwise, when they come for the first time, so that equal calls have equal answers.
     """
 
     def __init__(self, layouts: Any, rank: int, backend: Backend):
@@ -70,7 +71,7 @@ class Outputs:
             traced.lock.release()
 
     def _program(self, key: Any, layer: Sequential, carry: Carry, x: Array, worth: bool) -> Traced | None:
-        if key not in self.traced and not worth:
+        if key not in self.traced and not (worth or self.backend.name == "cupy"):
             if len(self.traced) < KEPT:
                 self.traced[key] = None  # seen once
             return None

@@ -1,0 +1,5 @@
+"""A plugin under which CuPy is the pretended one: `pytest -p tests.pretend_plugin tests/gpu`, or any other tests."""
+
+from tests.pretend_cupy import installed
+
+installed().__enter__()
