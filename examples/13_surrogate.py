@@ -13,18 +13,9 @@ import numpy as np
 
 import xpnn
 
-PAIRS = ((0, 1), (0, 2), (1, 2))
-
-
-def distances(places):
-    """The three distances (n, 3) of places (n, 3, 2), and their derivatives (n, 3, 3, 2) by the places."""
-    found, slopes = np.empty((len(places), 3)), np.zeros((len(places), 3, 3, 2))
-    for k, (i, j) in enumerate(PAIRS):
-        apart = places[:, i] - places[:, j]
-        found[:, k] = np.linalg.norm(apart, axis=-1)
-        slopes[:, k, i] = apart / found[:, k, None]
-        slopes[:, k, j] = -slopes[:, k, i]
-    return found, slopes
+APART = np.asarray(
+    [[1.0, -1.0, 0.0], [1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]
+)  # pairs of atoms: one's place less the other's
 
 
 def energy(r):
@@ -32,13 +23,15 @@ def energy(r):
     return ((1.0 - np.exp(-1.5 * (r - 1.0))) ** 2).sum(axis=-1, keepdims=True)
 
 
-def forces_of(net, places):
-    """Energy and forces of one arrangement: the derivative goes through the network, then through the distances."""
-    r, slopes = distances(places[None])
-    value, pullback = net.vjp(r)
-    by_distance, _ = pullback(net.backend.xp.ones_like(value))
-    back = net.backend.to_host(by_distance)
-    return float(net.backend.to_host(value)[0, 0]), -np.einsum("nk,nkij->nij", back, slopes)[0]
+def forces_of(net, places, pairs):
+    """Energy (1,) and forces (3, 2): the derivative goes through the network, then through the distances."""
+    xp = net.backend.xp
+    apart = pairs @ places
+    r = xp.sqrt(xp.sum(apart**2, axis=-1))
+    value, pullback = net.vjp(r[None, :])
+    by_distance, _ = pullback(xp.ones_like(value))
+    along = apart * xp.reshape(by_distance[0, :] / r, (3, 1))
+    return value[0, :], -(xp.matrix_transpose(pairs) @ along)
 
 
 def main():
@@ -58,20 +51,21 @@ def main():
     off = net.backend.to_host(net.predict(r[3200:])) - e[3200:]
     print(f"energies from {e.min():.3f} to {e.max():.3f}, learned to {np.sqrt(np.mean(off**2)):.1e}")
 
-    places = np.asarray([[0.0, 0.0], [1.15, 0.0], [0.5, 0.95]])
-    value, forces = forces_of(net, places)
-    shift = np.zeros_like(places)
-    shift[0, 0] = 1e-5
-    above, below = (forces_of(net, places + sign * shift)[0] for sign in (1, -1))
-    print(f"a force {forces[0, 0]:.6f}; by a difference of energies {(below - above) / 2e-5:.6f}")
+    xp, asarray = net.backend.xp, net.backend.asarray  # from here on all is where the network is, a GPU say
+    places, pairs = asarray([[0.0, 0.0], [1.15, 0.0], [0.5, 0.95]]), asarray(APART)
+    value, forces = forces_of(net, places, pairs)
+    shift = asarray([[1e-5, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    above, below = (forces_of(net, moved, pairs)[0] for moved in (places + shift, places - shift))
+    print(f"a force {float(forces[0, 0]):.6f}; by a difference of energies {float((below - above)[0]) / 2e-5:.6f}")
 
-    moving, time, total = np.zeros_like(places), 0.01, []
+    moving, time, total = xp.zeros_like(places), 0.01, []
     for _ in range(arguments.steps):
         moving = moving + 0.5 * time * forces
         places = places + time * moving
-        value, forces = forces_of(net, places)
+        value, forces = forces_of(net, places, pairs)
         moving = moving + 0.5 * time * forces
-        total.append(value + 0.5 * (moving**2).sum())
+        total.append(value + 0.5 * xp.sum(moving**2))  # read when all is done: nothing waits for the device before
+    total = net.backend.to_host(xp.concat(total))
     print(f"{arguments.steps} steps: the total energy {np.mean(total):.6f} moves by {np.ptp(total):.1e}")
 
 
