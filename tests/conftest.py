@@ -1,15 +1,17 @@
 """The backends that every test of the mathematics runs over, and a header that says which, and why not the others."""
 
 import os
+import sys
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before anything imports JAX: half of the tests compare in float64
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
+import numpy as np
 import pytest
 
 from xpnn.availability import status
-from xpnn.backend import Backend, resolve
+from xpnn.backend import Backend, resolve, to_host
 
 hypothesis.settings.register_profile("xpnn", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("xpnn")
@@ -55,6 +57,22 @@ def strict_flags():
     import array_api_strict
 
     array_api_strict.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
+
+
+@pytest.fixture
+def crossed(monkeypatch):
+    """The shapes of all arrays that went from a device to the host."""
+    shapes, original = [], to_host
+
+    def recorded(values, *args, **options):
+        if not isinstance(values, np.ndarray | list | tuple | float | int):
+            shapes.append(tuple(getattr(values, "shape", ())))
+        return original(values, *args, **options)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn") and getattr(module, "to_host", None) is original:
+            monkeypatch.setattr(module, "to_host", recorded)
+    return shapes
 
 
 @pytest.fixture(params=list(CASES))

@@ -49,28 +49,32 @@ def _gemm(handle, transa, transb, m, n, k, alpha, a, a_type, lda, step_a, b, b_t
         first = first.swapaxes(1, 2) if transa else first
         stack(c, m, n, ldc, step_c)[...] = first @ (second.swapaxes(1, 2) if transb else second)
 
-    assert calls["stream"] == STREAMS[-1].ptr, "the product goes to another stream than the current one"
-    assert calls["workspace"], "a new stream takes the workspace away"
+    stream, workspace = handles[handle]
+    assert stream == STREAMS[-1].ptr, "the product goes to another stream than the current one"
+    assert workspace, "a new stream takes the workspace away"
     calls["products"] += 1
     put(work)
     return 0
 
 
-calls: dict[str, Any] = {"stream": None, "workspace": 0, "products": 0}
+calls = {"products": 0}
+handles: dict[int, tuple[int, int]] = {}
+"""Each handle's stream and the size of its workspace."""
 
 
 def _create(handle) -> int:
-    handle[0] = 1
+    handle[0] = len(handles) + 1
+    handles[handle[0]] = 0, 0
     return 0
 
 
 def _set_stream(handle, stream) -> int:
-    calls.update(stream=stream or 0, workspace=0)
+    handles[handle] = stream or 0, 0
     return 0
 
 
 def _set_workspace(handle, pointer, size) -> int:
-    calls["workspace"] = size
+    handles[handle] = handles[handle][0], size
     return 0
 
 

@@ -6,6 +6,7 @@ when the graph is launched: where a wait is forgotten, the numbers are wrong.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
@@ -84,7 +85,24 @@ class Event:
                 self.stream.queue.pop(0)()
 
 
-STREAMS = [Stream(null=True)]
+class Streams(threading.local):
+    """The streams that each thread works on, the current one last."""
+
+    def __init__(self) -> None:
+        self.stack = [NULL]
+
+    def __getitem__(self, index: int) -> Stream:
+        return self.stack[index]
+
+    def append(self, stream: Stream) -> None:
+        self.stack.append(stream)
+
+    def pop(self) -> None:
+        self.stack.pop()
+
+
+NULL = Stream(null=True)
+STREAMS = Streams()
 
 
 def put(work: Any) -> None:

@@ -12,7 +12,6 @@ pytest.importorskip("sklearn")
 
 from sklearn.datasets import load_breast_cancer
 
-import xpnn
 from xpnn.availability import status
 from xpnn.backend import resolve
 from xpnn.sklearn import MLPClassifier, MLPRegressor
@@ -21,22 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
-
-
-@pytest.fixture
-def crossed(monkeypatch):
-    """The shapes of all arrays that went from a device to the host."""
-    shapes, original = [], xpnn.backend.to_host
-
-    def recorded(values, *args, **options):
-        if not isinstance(values, np.ndarray | list | tuple | float | int):
-            shapes.append(tuple(getattr(values, "shape", ())))
-        return original(values, *args, **options)
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn") and getattr(module, "to_host", None) is original:
-            monkeypatch.setattr(module, "to_host", recorded)
-    return shapes
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"class_weight": "balanced"}], ids=str)

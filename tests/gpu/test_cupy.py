@@ -6,8 +6,6 @@ import pytest
 import xpnn
 from xpnn.availability import status
 
-pytestmark = pytest.mark.skipif(not status("cupy").usable, reason=f"no usable GPU: {status('cupy').reason}")
-
 X, Y = xpnn.datasets.circles(60)
 LAYERS = [xpnn.Standardize.fit(X), *xpnn.mlp([2, 16, 16, 1], "tanh", "sigmoid", dropout=0.2, norm="batch")]
 
