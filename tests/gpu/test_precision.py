@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import xpnn
 
@@ -34,7 +33,6 @@ def accuracy(precision, epochs=5, seeds=3):
     return 100.0 * np.mean(found)
 
 
-@pytest.mark.real_cupy  # a CPU takes minutes for it
 def test_accuracy_stays_within_0_3_points():
     exact = accuracy(None)
     for precision in ("tf32", "bfloat16"):

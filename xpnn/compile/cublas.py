@@ -40,9 +40,8 @@ COMPUTE = {
 }
 """cublasComputeType_t by the dtype of the operands and the precision that is asked for, None for the dtype's own."""
 DEFAULT_ALGORITHM = -1
-WORKSPACE = {9: 32 << 20}
-"""Bytes by the card's generation that cuBLAS's documentation recommends, and `SMALL_WORKSPACE` for all others."""
-SMALL_WORKSPACE = 4 << 20
+WORKSPACE, LARGE_WORKSPACE = 4 << 20, 32 << 20
+"""Bytes that cuBLAS's documentation recommends, the second for cards from Hopper on, which large products alone get."""
 LARGEST = 2**31 - 1
 
 
@@ -97,12 +96,13 @@ class Products:
     ----------
     cupy : the module.
     precision : what products of float32 numbers are computed in: None for float32, "tf32" or "bfloat16".
+    large : whether operands of some megabytes are among them.
     """
 
-    def __init__(self, cupy: Any, precision: str | None = None):
+    def __init__(self, cupy: Any, precision: str | None = None, large: bool = False):
         self._cupy, self.precision, self._library = cupy, precision, library()
         device = cupy.cuda.Device()
-        size = WORKSPACE.get(int(device.compute_capability[:-1]), SMALL_WORKSPACE)
+        size = LARGE_WORKSPACE if large and int(device.compute_capability) >= 90 else WORKSPACE
         self._device, self._size, self._workspace = device.id, size, cupy.cuda.alloc(size)
         handle(self._device)  # not made during a capture
 
@@ -147,10 +147,10 @@ class Products:
         return True
 
 
-def products(cupy: Any, precision: str | None) -> Products | None:
+def products(cupy: Any, precision: str | None, large: bool) -> Products | None:
     """Products by a handle of our own; None where cuBLAS cannot be called so, and CuPy's own functions serve."""
     try:
-        return Products(cupy, precision)
+        return Products(cupy, precision, large)
     except (ImportError, OSError, AttributeError, RuntimeError):  # not found, of another ABI, or no handle
         return None
 

@@ -27,6 +27,8 @@ Arrays = dict[Node, Array]
 
 OWN, BOUND, CALL = range(3)
 """How long an array stays where it is: as long as the program, as long as what was bound, or for one call."""
+LARGE = 8 << 20
+"""Operands of more bytes are worth a large workspace of cuBLAS's."""
 COPIED = 1 << 20
 """Arguments of up to so many bytes are copied to a place of their own, so that a graph finds them there; for what is
 larger the launches themselves are cheap beside the work."""
@@ -115,7 +117,8 @@ class Program:
         self._own: Arrays = {}
         for node in self._touched[OWN]:
             self._resolve(node, self._own)
-        self._products = products(cupy, precision)
+        operands = [arg.nbytes for node in plan.steps if node.op == "matmul" for arg in (*node.args, node)]
+        self._products = products(cupy, precision, max(operands) > LARGE) if operands else None
         self._calls = [self._call(step) for step in made]
         kept = [node for name, node in plan.outputs.items() if plan.places[name] == "kept"]
         self._kept = {node: self._own[node] if node in self._own else self._empty(node) for node in kept}
@@ -190,10 +193,10 @@ class Program:
 
     def _can_be_replayed(self) -> bool:
         """Whether cuBLAS can be captured, arguments are worth a copy, and results are not written over in the end."""
-        products = any(node.op == "matmul" for node in self.plan.steps)
+        multiplies = any(node.op == "matmul" for node in self.plan.steps)
         arguments = sum(self.plan.inputs[name].nbytes for name in self.arguments)
         spoiled = self.plan.copies and "fresh" in self.plan.places.values()
-        return (self._products is not None or not products) and arguments <= COPIED and not spoiled
+        return (self._products is not None or not multiplies) and arguments <= COPIED and not spoiled
 
     def _places_of_arguments(self) -> list[Array]:
         """The arrays that arguments are copied to, the same for all that is bound."""
