@@ -1,3 +1,3 @@
 """The version, where the build and the package both read it."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
