@@ -58,9 +58,13 @@ def bits(key: Array, shape: tuple[int, ...], *, xp: Any) -> Array:
     array([[1258283920, 1909306039],
            [1421008002, 1719923833]], dtype=int32)
     """
-    position = xp.arange(math.prod(shape), dtype=xp.int32, device=getattr(key, "device", None))
-    word = mix(mix(position + key[..., :1]) ^ key[..., 1:])
-    return xp.reshape(word & 0x7FFFFFFF, (*key.shape[:-1], *shape))
+    position = xp.reshape(xp.arange(math.prod(shape), dtype=xp.int32, device=getattr(key, "device", None)), shape)
+    lead = (
+        *key.shape[:-1],
+        *(1 for _ in shape),
+    )  # so one kernel draws and uses them
+    word = mix(mix(position + xp.reshape(key[..., :1], lead)) ^ xp.reshape(key[..., 1:], lead))
+    return word & 0x7FFFFFFF
 
 
 def normal(key: Array, shape: tuple[int, ...], dtype: Any, *, xp: Any) -> Array:
