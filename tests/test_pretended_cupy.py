@@ -17,7 +17,7 @@ from tests.pretend_cublas import calls
 from tests.pretend_cupy import installed
 from tests.pretend_streams import Graph, Stream
 from xpnn import Adam, Network, mlp
-from xpnn.compile import cublas
+from xpnn.compile import cublas, outputs
 from xpnn.compile.cuda import Cluster, Reduction
 from xpnn.compile.rows import Rows
 
@@ -127,6 +127,17 @@ def test_an_array_that_is_written_anew_is_read_anew(cupy):
         x[...] = net.backend.asarray(X * scale)
         expected = net.to("numpy").predict(X * scale)
         np.testing.assert_allclose(net.predict(x).get(), expected, rtol=1e-9)
+
+
+def test_many_rows_are_computed_in_pieces(cupy, monkeypatch):
+    net, _ = curves(backend="cupy")
+    whole = net.predict(X).get()
+    monkeypatch.setitem(outputs.ROWS, "cupy", 50)
+    np.testing.assert_allclose(net.predict(X).get(), whole, rtol=1e-12)
+    stack = Network(LAYERS, backend="cupy", members=3)
+    pieces = stack.predict(X).get()
+    monkeypatch.undo()
+    np.testing.assert_allclose(pieces, stack.predict(X).get(), rtol=1e-6)
 
 
 def test_predictions_handed_out_are_never_written_over(cupy):

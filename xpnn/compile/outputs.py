@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from xpnn.backend import Backend
 from xpnn.compile.steps import KEPT, LARGE, how, labels_of
 from xpnn.compile.traced import Attempts, Traced
@@ -15,8 +13,9 @@ from xpnn.progress import Carry
 
 Array = Any
 
-ROWS = 1024
-"""How many rows a program computes at once on a host, where the layers are known to treat each row alone."""
+ROWS = {"numpy": 1024, "cupy": 16384}
+"""How many rows a program computes at once, where the layers are known to treat each row alone: what stays in a CPU's
+cache, and what keeps a GPU busy in little memory."""
 
 
 class Outputs:
@@ -44,14 +43,16 @@ class Outputs:
             return self._forward(layer, carry.params, carry.state, x, xp=self.backend.xp)
         axis = x.ndim - self.rank - 1
         rows = x.shape[axis] if axis <= carry.params.ndim - 1 else 0
-        if rows <= ROWS or self.backend.name != "numpy" or not _apart(layer):
+        most = ROWS.get(self.backend.name, rows)
+        if rows <= most or not _apart(layer):
             return self._at_once(layer, carry, x)
         y, before = None, (slice(None),) * axis
-        for start in range(0, rows, ROWS):
-            piece = slice(start, start + ROWS)
-            found = self._at_once(layer, carry, x[(*before, piece, ...)], worth=rows >= 2 * ROWS)
+        for start in range(0, rows, most):
+            piece = slice(start, start + most)
+            found = self._at_once(layer, carry, x[(*before, piece, ...)], worth=rows >= 2 * most)
             if y is None:
-                y = np.empty((*found.shape[:-2], rows, found.shape[-1]), dtype=found.dtype)
+                shape, xp = (*found.shape[:-2], rows, found.shape[-1]), self.backend.xp
+                y = xp.empty(shape, dtype=found.dtype, device=self.backend.device)
             y[..., piece, :] = found
         return y
 
