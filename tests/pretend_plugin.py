@@ -2,4 +2,6 @@
 
 from tests.pretend_cupy import installed
 
-installed().__enter__()
+
+def pytest_configure():
+    installed().__enter__()

@@ -48,7 +48,7 @@ def test_a_vjp_is_the_derivative_of_predict(backend, tolerance):
     net = reference.to(backend, backend.dtype)
     direction = RNG.normal(size=(12, 2))
     y, pullback = net.vjp(X)
-    assert same(y, net.predict(X))
+    assert same(y, net.predict(X, compile=net.backend.name != "cupy"))  # where a GPU rounds otherwise
     dx, grads = pullback(backend.asarray(direction))
 
     def slope(dx, dparams):
@@ -87,8 +87,9 @@ def test_a_vjp_stands_by_the_moment_it_was_taken(eager, changed):
 def test_apply_is_predict_of_given_parameters(backend):
     net, other = build(backend), build(backend, seed=4)
     x = backend.asarray(X)
-    assert same(net.apply(net.params, x), net.predict(x))
-    assert same(net.apply(other.params, x), other.predict(x))
+    compile = net.backend.name != "cupy"  # where a GPU rounds otherwise
+    assert same(net.apply(net.params, x), net.predict(x, compile=compile))
+    assert same(net.apply(other.params, x), other.predict(x, compile=compile))
 
 
 def test_jax_differentiates_apply_as_vjp_does():

@@ -54,6 +54,7 @@ HOST = {
     "files",
     "description",
     "snapshot",
+    "transfer",
     "resume",
 }
 HOST |= {"walk", "walkthrough", "findings", "signals", "rates", "checkup"}
@@ -70,6 +71,7 @@ ORDER = [
     {"backend"},
     family("plotting"),
     {"inputs"},
+    {"transfer"},
     {"batches"},
     {"chosen", "evaluation", "progress"},
     {"program", "snapshot"},

@@ -46,7 +46,7 @@ class Backend:
     precision: str | None = None
 
     def __repr__(self) -> str:
-        return f"Backend({self.label}, {self.dtype}{self.precision and f', {self.precision}' or ''})"
+        return f"Backend({', '.join(filter(None, (self.label, self.dtype, self.precision)))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return resolve, (self.label, self.dtype, self.precision)  # a namespace and a device cannot be pickled

@@ -17,6 +17,7 @@ from xpnn._arguments import check_count
 from xpnn.backend import Backend
 from xpnn.inputs import Data, class_labels
 from xpnn.layers import Layer, map_layers, walk
+from xpnn.transfer import uploaded
 
 Array = Any
 
@@ -203,8 +204,8 @@ class Blocks:
         """The batches of epoch `number`, which is one, or one for each member."""
         xp, parts, wanting = self.backend.xp, [], self.batch_size
         draws = draws_of(self.seeds, number)
-        for spans in self._pools(int(np.max(number))):
-            pool, rows = upload(self.source.read(spans), self.backend), sum(stop - start for start, stop in spans)
+        for spans, pool in uploaded(self.source.read, self._pools(int(np.max(number))), self.backend):
+            rows = sum(stop - start for start, stop in spans)
             lanes = [row_order(draw, rows, self.shuffle) for draw in draws]
             order = self.backend.asarray(np.stack(lanes) if self.stacked else lanes[0], dtype=None)
             start = 0
@@ -242,11 +243,6 @@ def draws_of(seeds: Sequence[int], number: Any) -> list[np.random.Generator]:
 def row_order(draw: np.random.Generator, rows: int, shuffle: bool) -> np.ndarray:
     """Row numbers in the order in which they are seen."""
     return draw.permutation(rows) if shuffle else np.arange(rows)
-
-
-def upload(data: Data, backend: Backend) -> Data:
-    """Data of the host, as `inputs.data` gives it there, on the device."""
-    return Data(*(None if array is None else backend.asarray(array, dtype=None) for array in data))  # type: ignore
 
 
 def join(parts: Sequence[Data], rank: int, *, xp: Any) -> Data:

@@ -17,10 +17,11 @@ import numpy as np
 from xpnn import evaluation, inputs
 from xpnn._arguments import check_count
 from xpnn.backend import Backend, describe, resolve, to_host
-from xpnn.batches import gather, join, mean, owned, upload
+from xpnn.batches import gather, join, mean, owned
 from xpnn.chosen import Chosen, is_list_of_data, own_data, own_rows
 from xpnn.inputs import Data, Shapes
 from xpnn.layers import Sequential
+from xpnn.transfer import upload, uploaded
 
 Array = Any
 
@@ -175,8 +176,8 @@ class Rows:
 
     def parts(self) -> Iterator[Data]:
         """All rows once, in the order in which they lie, some blocks at a time on the device."""
-        for span in spans(self.x, self.shapes):
-            yield upload(self.read([span]), self.backend)
+        every = ([span] for span in spans(self.x, self.shapes))
+        yield from (rows for _, rows in uploaded(self.read, every, self.backend))
 
     def _prepare(self, class_weight: Any) -> None:
         """Check what can be known, and bring targets and weights that are in memory into the form that steps take."""
