@@ -217,8 +217,8 @@ def test_the_limit_is_the_products_of_a_step(monkeypatch):
     sizes.clear()
     made("limit", OUTPUT, "numpy")(2)
     assert sizes == [(4, 5, 8), (4, 8, 3)] * 2
-    with pytest.raises(RuntimeError, match="no limit for cupy"):
-        made("limit", OUTPUT, "cupy")
+    with pytest.raises(RuntimeError, match="no limit for torch"):
+        made("limit", OUTPUT, "torch")
 
 
 def test_every_class_is_among_the_labels():

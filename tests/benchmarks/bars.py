@@ -37,6 +37,9 @@ RATIOS = {
     "PyTorch loop / ours": Ratio("PyTorch eager", "xpnn"),
     "PyTorch bmm / ours": Ratio("PyTorch bmm", "xpnn"),
     "JAX vmap / ours": Ratio("JAX vmap", "xpnn"),
+    "PyTorch graphs / ours": Ratio("PyTorch graphs", "xpnn"),
+    "limit / ours": Ratio("limit", "xpnn"),
+    "our loop / ours": Ratio("xpnn loop", "xpnn"),
 }
 
 _THEIRS = ("PyTorch / ours", "scikit-learn / ours", "JAX scan / ours")
@@ -75,6 +78,13 @@ MANY = {
 """Of many networks at once, by a step of one of them."""
 MANY_TWO_THREADS = {name: {"one thread / ours": Bar(1.35)} for name in MANY}
 
+_LEVEL = {"PyTorch graphs / ours": Bar(1.0)}
+CARD = {name: {"PyTorch / ours": Bar(2.0)} | _LEVEL for name in ("W1", "W2", "W3")}
+CARD |= {"W4": {"PyTorch / ours": Bar(1.0)} | _LEVEL}
+CARD |= {"W5": {"PyTorch / ours": Bar(1.0)} | _LEVEL | {"limit / ours": Bar(0.85)}}
+"""Of a run on a GPU."""
+CARD_MANY = {name: {"our loop / ours": Bar(10.0), "PyTorch loop / ours": Bar(10.0)} | _LEVEL for name in MANY}
+
 IMPORT = "import xpnn", "import numpy", Bar(1.3)
 """The first takes at most that much of the second's time."""
 OWN_SIZE = Bar(1.0)
@@ -83,9 +93,11 @@ OWN_SIZE = Bar(1.0)
 Bars = dict[str, dict[str, Bar]]
 
 
-def asked(threads: int) -> list[Bars]:
-    """The bars of a run with that many threads; none for more than two."""
-    return {1: [ONE_THREAD, EAGER, MANY], 2: [TWO_THREADS, MANY_TWO_THREADS]}.get(threads, [])
+def asked(results: dict[str, Any]) -> list[Bars]:
+    """The bars of a run: on a GPU those of a card, else those of its threads, of which there are none for over two."""
+    if "card" in results:
+        return [CARD, CARD_MANY]
+    return {1: [ONE_THREAD, EAGER, MANY], 2: [TWO_THREADS, MANY_TWO_THREADS]}.get(results["threads"], [])
 
 
 def ratio(over: list[float], under: list[float]) -> float:
@@ -119,7 +131,7 @@ def verdicts(results: dict[str, Any]) -> list[str]:
     """The verdict of every bar that the results say something of."""
     return [
         verdict(value, bar, RATIOS[name].at_most)
-        for bars in asked(results["threads"])
+        for bars in asked(results)
         for work, row in bars.items()
         for name, bar in row.items()
         if (value := found(name, results["microseconds"].get(work, {}))) is not None

@@ -47,7 +47,7 @@ def steps(results: dict[str, Any]) -> list[Table]:
 def reached(results: dict[str, Any]) -> list[Table]:
     """For each set of bars that is asked of the run, what was found of each bar; none where nothing was."""
     tables = []
-    for asked in bars.asked(results["threads"]):
+    for asked in bars.asked(results):
         rows = {name: row for name, row in asked.items() if name in results["microseconds"]}
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         table = [["reached? (bar, goal)", *columns]]
@@ -65,6 +65,41 @@ def cell(name: str, bar: bars.Bar | None, rounds: dict[str, list[float]]) -> str
         return MISSING
     lines = ", ".join(f"{line:g}" for line in bar if line is not None)
     return f"{value:.2f} {bars.verdict(value, bar, bars.RATIOS[name].at_most)} ({lines})"
+
+
+def samples(results: dict[str, Any]) -> list[Table]:
+    """Rows a second by workload and peer, those of all networks together."""
+    found = results.get("samples_a_second", {})
+    peers = [peer for peer in PEERS if any(peer in row for row in found.values())]
+    rows = [[name, *(short(row[peer]) if peer in row else MISSING for peer in peers)] for name, row in found.items()]
+    return [[["samples a second", *peers], *rows]] * bool(rows)
+
+
+def card(results: dict[str, Any]) -> list[Table]:
+    """What a step of all networks costs on the card, and how near its rates are to the ceilings that were measured."""
+    found = results.get("card", {})
+    head = ["xpnn's step of all networks", "kernels a step", "microseconds a step", "time in products"]
+    table = [[*head, "MB a step", "GB/s", "of the copy's", "MFLOP a step", "GFLOP/s", "of the product's"]]
+    for name, step in found.get("steps", {}).items():
+        top = found["ceilings"].get(WORKLOADS[name].dtype, {})
+        row = [name, short(step["kernels"]), _told(step.get("microseconds")), _share(step.get("share_of_products"))]
+        for amount in ("bytes", "flops"):
+            rate, most = step.get(f"{amount}_a_second"), top.get(f"{amount}_a_second")
+            row += [
+                short(step[amount] / 1e6),
+                _told(rate and rate / 1e9),
+                _share(rate / most if rate and most else None),
+            ]
+        table.append(row)
+    return [table] * (len(table) > 1)
+
+
+def _told(value: float | None) -> str:
+    return MISSING if value is None else short(value)
+
+
+def _share(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.3g} %"
 
 
 def count(results: dict[str, Any]) -> str:
@@ -126,8 +161,11 @@ def caption(results: dict[str, Any]) -> str:
     machine, threads = results["machine"], results["threads"]
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items() if found)
     where = f"{machine['cores']} cores, {threads} thread{'s' * (threads > 1)}"
+    on = f"{machine['cpu']} ({where})"
+    if "card" in machine:
+        on = f"{machine['card']} (driver {machine['driver']}, CUDA {machine['cuda']}) beside {on}"
     text = (
-        f"Medians of {results['rounds']} interleaved rounds on {machine['cpu']} ({where}), "
+        f"Medians of {results['rounds']} interleaved rounds on {on}, "
         f"backend {machine['backend']}; Python {machine['python']}, {versions}, "
         f"NumPy's BLAS {machine['blas']}; {machine['date']}."
     )
@@ -135,8 +173,10 @@ def caption(results: dict[str, Any]) -> str:
         work = WORKLOADS[scaled[0]]
         text += (
             f" {', '.join(scaled)}: who trains the {work.members} networks one after another was given {work.lone} of "
-            "them, who trains them at once all; the limit is each network's own products."
+            "them, who trains them at once all; the limit is "
+            + ("products of stacks." if "card" in results else "each network's own products.")
         )
+    text += _ceilings(results.get("card", {}))
     left = "; ".join(f"{peer} ({why})" for peer, why in results.get("left_out", {}).items())
     text += f" Left out: {left}." * bool(left)
     for words, cases in unlike(results).items():
@@ -144,11 +184,26 @@ def caption(results: dict[str, Any]) -> str:
     return text
 
 
+def _ceilings(card: dict[str, Any]) -> str:
+    """The rates that the card was measured to reach, in a sentence."""
+    if "left_out" in card:
+        return f" Ceilings: {card['left_out']}."
+    told = [
+        f"{short(rates['bytes_a_second'] / 1e9)} GB/s in a copy and {short(rates['flops_a_second'] / 1e12)} TFLOP/s in "
+        f"a product of {rates['square']} rows and columns in {dtype}"
+        for dtype, rates in card.get("ceilings", {}).items()
+    ]
+    return f" The card was measured to reach {', '.join(told)}." * bool(told)
+
+
 def unlike(results: dict[str, Any]) -> dict[str, list[str]]:
     """Which measurements are not of as many threads as were asked for, by the processor's time over the clock's.
 
-    Where a workload's peers had less than a core, which they do not by themselves, the machine ran something else.
+    Where a workload's peers had less than a core, which they do not by themselves, the machine ran something else. A
+    processor beside a GPU waits for it.
     """
+    if "card" in results:
+        return {}
     more, less = [], []
     for work, rounds in results.get("busy", {}).items():
         cores = {peer: median(values) for peer, values in rounds.items()}
@@ -164,7 +219,8 @@ def parts(results: dict[str, Any], form: Any) -> str:
     """All that the results hold, tables made by `form`, which is `plain` or `markdown`."""
     found = []
     if results["microseconds"]:
-        found += [*map(form, steps(results)), *map(form, reached(results))]
+        found += [*map(form, steps(results)), *map(form, samples(results)), *map(form, reached(results))]
+        found += map(form, card(results))
         found += [count(results)] * bool(bars.verdicts(results))
     found.append(caption(results))
     if "import_milliseconds" in results:

@@ -7,6 +7,8 @@ Threads are held in three ways: the variables that BLAS and OpenMP read, XLA's o
 run on, as many as there are threads. Of XLA's, NPROC is the size of its pool; the option for Eigen's threads, which is
 commonly given alone, left 1.75 cores at work (jaxlib 0.10.2, 2 cores). Whether all this was obeyed is measured: `busy`
 is the processor's time by the clock's.
+
+On a GPU all peers hold their arrays on one card, of which JAX would take three quarters for itself; it is told not to.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter, process_time
@@ -36,7 +39,8 @@ def environment(threads: int) -> dict[str, str]:
     """The variables under which every pool has that many threads."""
     one_thread = " --xla_cpu_multi_thread_eigen=false" * (threads == 1)
     xla = (os.environ.get("XLA_FLAGS", "") + one_thread).strip()
-    return os.environ | dict.fromkeys((*POOLS, "NPROC"), str(threads)) | {"XLA_FLAGS": xla}
+    own = {"XLA_FLAGS": xla, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return os.environ | dict.fromkeys((*POOLS, "NPROC"), str(threads)) | own
 
 
 def cores(threads: int) -> list[int]:
@@ -113,6 +117,15 @@ def measured(run: Run, epochs: int, work: Workload) -> dict[str, float]:
     return {"microseconds": seconds / (epochs * work.steps * work.members) * 1e6, "busy": busy}
 
 
+def release() -> None:
+    """Give back the memory of what is held no more, on a card too, where the other peers need room."""
+    gc.collect()
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        sys.modules["torch"].cuda.empty_cache()
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
+
+
 def serve(peer: str, place: str) -> None:
     """The process's own end: answer every job until the pipe is closed. It holds one workload at a time."""
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not fall among the replies
@@ -139,11 +152,14 @@ def serve(peer: str, place: str) -> None:
                 continue
             if work not in held:
                 held.clear()
-                gc.collect()
+                release()
                 held[work] = ready(peer, work, place, job["seconds"])
             reply(measured(*held[work], work))
         except CannotRun as error:
             reply({"skipped": str(error)})
+        except Exception as error:  # no memory left on a card, say: the other workloads and peers go on
+            traceback.print_exc()
+            reply({"skipped": f"it failed: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"})
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ PEERS = {
     "scikit-learn jobs": "scikit_learn:jobs",
     "PyTorch eager": "pytorch:eager",
     "PyTorch compile": "pytorch:compiled",
+    "PyTorch graphs": "torch_graphs:graphs",
     "PyTorch bmm": "torch_bmm:train",
     "JAX step": "jax_jit:step",
     "JAX scan": "jax_jit:scan",

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.peers import CannotRun, Run
+from tests.benchmarks.peers.jax_jit import library
 from tests.benchmarks.workloads import Workload
 
 
 def fit(work: Workload, place: str) -> Run:
     os.environ["KERAS_BACKEND"] = "jax"
-    import jax
-
-    jax.config.update("jax_platforms", place)
-    jax.config.update("jax_enable_x64", work.dtype == "float64")
+    library(work, place)
     import keras
 
     if work.members > 1:

@@ -22,7 +22,7 @@ def compiled(work: Workload, place: str) -> Run:
 
 
 def jit(work: Workload, place: str) -> Run:
-    """The same plan with loops that numba compiles."""
+    """The same plan with loops that numba compiles, for NumPy."""
     if find_spec("numba") is None or work.optimizer is None:
         raise CannotRun("numba is not installed" if work.optimizer else "outputs are not computed by loops of numba's")
     return _run(work, place, compile="jit")
@@ -38,8 +38,8 @@ def loop(work: Workload, place: str) -> Run:
     if work.members == 1:
         raise CannotRun("one network is xpnn's own figure")
     warnings.filterwarnings("error", message=".* is not compiled")
-    nets = [_network(work, place, member) for member in range(work.lone)]
-    x, y = _data(work, nets[0])
+    nets = [network(work, place, member) for member in range(work.lone)]
+    x, y = data(work, nets[0])
     runs = [_train(work, net, x, y, compile=True) for net in nets]
 
     def run(n: int) -> tuple[float, list[float]]:
@@ -50,8 +50,8 @@ def loop(work: Workload, place: str) -> Run:
 
 
 def _run(work: Workload, place: str, compile: bool | str) -> Run:
-    net = _network(work, place, None if work.members > 1 else 0)
-    x, y = _data(work, net)
+    net = network(work, place, None if work.members > 1 else 0)
+    x, y = data(work, net)
     if work.optimizer is not None:
         return _train(work, net, x, y, compile)
 
@@ -65,7 +65,7 @@ def _run(work: Workload, place: str, compile: bool | str) -> Run:
     return predict
 
 
-def _network(work: Workload, place: str, member: int | None) -> Any:
+def network(work: Workload, place: str, member: int | None) -> Any:
     """A network, or with None the stack of all."""
     import xpnn
 
@@ -83,17 +83,21 @@ def _network(work: Workload, place: str, member: int | None) -> Any:
     return net
 
 
-def _data(work: Workload, net: Any) -> tuple[Any, Any]:
+def data(work: Workload, net: Any) -> tuple[Any, Any]:
+    """x and y as the network's own arrays."""
     x, y = work.data()
     return net.backend.asarray(x), net.backend.asarray(y, dtype=None)
 
 
-def _train(work: Workload, net: Any, x: Any, y: Any, compile: bool | str) -> Run:
+def optimizer_of(work: Workload) -> Any:
     import xpnn
 
+    return (xpnn.SGD if work.optimizer == "sgd" else xpnn.Adam)(work.learning_rate)
+
+
+def _train(work: Workload, net: Any, x: Any, y: Any, compile: bool | str) -> Run:
     initial, lone = net.params, net.members is None
-    optimizer = (xpnn.SGD if work.optimizer == "sgd" else xpnn.Adam)(work.learning_rate)
-    options: dict[str, Any] = {"loss": work.loss, "optimizer": optimizer, "batch_size": work.batch_size}
+    options: dict[str, Any] = {"loss": work.loss, "optimizer": optimizer_of(work), "batch_size": work.batch_size}
     options["shuffle"] = True if lone or not work.shared else "shared"
 
     def train(n: int) -> tuple[float, list[float]]:
@@ -103,6 +107,16 @@ def _train(work: Workload, net: Any, x: Any, y: Any, compile: bool | str) -> Run
         losses = net.fit(x, y, epochs=1, compile=compile, **options)["loss"]
         start = perf_counter()
         losses = losses + net.fit(x, y, epochs=n, compile=compile, **options)["loss"]
-        return perf_counter() - start, [loss if lone else float(loss.mean()) for loss in losses[:n]]
+        seconds = perf_counter() - start
+        _tell(net)
+        return seconds, [loss if lone else float(loss.mean()) for loss in losses[:n]]
 
     return train
+
+
+def _tell(net: Any) -> None:
+    """Warn where a step on a GPU could not be captured as a graph: what is measured then are its launches."""
+    for traced in net._prepared[0].traced.values():
+        replay = getattr(traced.program, "replay", None)
+        if replay is not None and replay.reason:
+            warnings.warn(f"no CUDA graph of the step: {replay.reason}", RuntimeWarning, stacklevel=2)

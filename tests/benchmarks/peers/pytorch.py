@@ -1,7 +1,8 @@
 """PyTorch: the loop of its tutorials, with the data as one tensor and the fused optimizer; eager, and by torch.compile.
 
 Compiled are the network and the loss as one function; its backward pass is compiled with it. Many networks are trained
-one after another; all at once, as products of stacks, they are in `torch_bmm.py`.
+one after another; all at once, as products of stacks, they are in `torch_bmm.py`. On a GPU the products of float32
+numbers are computed in float32, as xpnn's are. The step as a CUDA graph is in `torch_graphs.py`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,11 @@ def compiled(work: Workload, place: str) -> Run:
 
 def _run(work: Workload, place: str, through: Any) -> Run:
     import torch
-    from torch import nn
 
-    wait = torch.cuda.synchronize if place.startswith("cuda") else lambda: None
+    wait = waiting(place)
     x, y = data(work, place)
     if work.optimizer is None:
-        forward = through(nn.Sequential(_network(work, 0).to(place), nn.Softmax(dim=1)))
+        forward = through(predictor(work, place))
 
         def predict(n: int) -> tuple[float, list[float]]:
             with torch.inference_mode():
@@ -57,11 +57,10 @@ def _run(work: Workload, place: str, through: Any) -> Run:
                 return perf_counter() - start, out[0].tolist()
 
         return predict
-    kinds = {"binary_cross_entropy": nn.BCEWithLogitsLoss, "softmax_cross_entropy": nn.CrossEntropyLoss}
-    criterion = kinds.get(work.loss, nn.MSELoss)()
-    nets = [_network(work, member).to(place) for member in range(work.lone)]
+    of = criterion(work)
+    nets = [network(work, member).to(place) for member in range(work.lone)]
     initial = [copy.deepcopy(net.state_dict()) for net in nets]
-    losses = [through(lambda inputs, target, net=net: criterion(net(inputs), target)) for net in nets]
+    losses = [through(lambda inputs, target, net=net: of(net(inputs), target)) for net in nets]
 
     def batches() -> Any:
         if work.batch_size is None:
@@ -73,8 +72,7 @@ def _run(work: Workload, place: str, through: Any) -> Run:
         torch.manual_seed(work.seed(member))
         net, loss_of, history = nets[member], losses[member], []
         net.load_state_dict(initial[member])
-        kind = torch.optim.SGD if work.optimizer == "sgd" else torch.optim.Adam
-        optimizer = kind(net.parameters(), lr=work.learning_rate, fused=True)
+        optimizer = optimizer_of(work, net.parameters())
         start = perf_counter()
         for _ in range(n):
             values = []
@@ -94,6 +92,44 @@ def _run(work: Workload, place: str, through: Any) -> Run:
     return train
 
 
+def waiting(place: str) -> Any:
+    """What waits for the device, which becomes the current one; raises RuntimeError where there is none."""
+    if not place.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"PyTorch {torch.__version__} finds no CUDA here")
+    if ":" in place:
+        torch.cuda.set_device(place)
+    torch.set_float32_matmul_precision("highest")
+    return torch.cuda.synchronize
+
+
+def criterion(work: Workload) -> Any:
+    """The mean loss of the network's output and the target."""
+    from torch import nn
+
+    kinds = {"binary_cross_entropy": nn.BCEWithLogitsLoss, "softmax_cross_entropy": nn.CrossEntropyLoss}
+    return kinds.get(work.loss, nn.MSELoss)()
+
+
+def optimizer_of(work: Workload, parameters: Any, capturable: bool = False) -> Any:
+    """Fused SGD or Adam; of the two only Adam counts its steps, which a graph must be told of."""
+    import torch
+
+    if work.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=work.learning_rate, fused=True)
+    return torch.optim.Adam(parameters, lr=work.learning_rate, fused=True, capturable=capturable)
+
+
+def predictor(work: Workload, place: str) -> Any:
+    """The network with the softmax that ends it at inference."""
+    from torch import nn
+
+    return nn.Sequential(network(work, 0).to(place), nn.Softmax(dim=1))
+
+
 def data(work: Workload, place: str) -> tuple[Any, Any]:
     """x (rows, features), and y (rows, 1) of numbers or (rows,) of classes."""
     import torch
@@ -102,7 +138,7 @@ def data(work: Workload, place: str) -> tuple[Any, Any]:
     return x, y.to(x.dtype).unsqueeze(1) if work.output == "sigmoid" else y
 
 
-def _network(work: Workload, member: int) -> Any:
+def network(work: Workload, member: int) -> Any:
     """Up to the logits; a sigmoid ends it where the loss is the squared error."""
     import torch
     from torch import nn
