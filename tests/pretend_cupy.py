@@ -23,41 +23,12 @@ from scipy import special as scipy_special
 
 from tests import c_kernels
 from tests.pretend_cublas import pretended
+from tests.pretend_memory import TOTAL, MemoryPool, OutOfMemoryError, Pointer, held, memory
 from tests.pretend_streams import STREAMS, Event, Stream, put
 from xpnn import availability
 from xpnn.compile import cublas
 
 MODULES = ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special", "array_api_compat.cupy")
-
-
-class Pointer:
-    """Memory of the device; only its address is known outside."""
-
-    def __init__(self, size: int):
-        if size > memory["free"]:
-            raise OutOfMemoryError(size, 0)
-        self.mem, self.size = np.zeros(max(size, 1), np.uint8), size
-        memory["allocated"] += 1
-
-    @property
-    def ptr(self) -> int:
-        return self.mem.ctypes.data
-
-
-memory = {"free": 1 << 40, "allocated": 0}
-
-
-class OutOfMemoryError(MemoryError):
-    def __init__(self, size: int, total: int, limit: int = 0):
-        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
-
-
-class MemoryPool:
-    def malloc(self, size: int) -> Pointer:
-        return Pointer(size)
-
-    def free_all_blocks(self) -> None:
-        pass
 
 
 class using_allocator:
@@ -88,7 +59,7 @@ class Device:
 
     @property
     def mem_info(self) -> tuple[int, int]:
-        return memory["free"], 1 << 40
+        return memory["free"], TOTAL
 
     def synchronize(self) -> None:
         pass
@@ -175,8 +146,13 @@ ndarray.__module__ = "cupy"
 
 
 def _of(array: Any, view: bool = False) -> ndarray:
+    if not view:  # into memory of its own
+        array = np.asarray(array)
+        made = ndarray(array.shape, array.dtype)
+        made._a[...] = array
+        return made
     made = object.__new__(ndarray)
-    made._a = array if view else np.array(array)
+    made._a = array
     return made
 
 
@@ -190,7 +166,10 @@ def _bare(value: Any) -> Any:
 
 def _wrapped(found: Any) -> Any:
     if isinstance(found, np.ndarray | np.generic):
-        return _of(np.asarray(found), view=True)
+        found = np.asarray(found)
+        if found.base is None:
+            held(found, found.nbytes)
+        return _of(found, view=True)
     return type(found)(map(_wrapped, found)) if isinstance(found, tuple | list) else found
 
 

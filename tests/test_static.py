@@ -56,6 +56,7 @@ HOST = {
     "snapshot",
     "transfer",
     "resume",
+    "shortage",
 }
 HOST |= {"walk", "walkthrough", "findings", "signals", "rates", "checkup"}
 HOST |= {"testing", "__main__"} | family("plotting") | family("sklearn") | family("compile") | family("exchange")
@@ -81,7 +82,7 @@ ORDER = [
     {"sources"},
     {"epochs"},
     {"diagnosis", "groups", "spread", "resume"},
-    {"training", "state", "lanes"},
+    {"training", "state", "lanes", "shortage"},
     {"formulas", "walk", "findings"},
     {"walkthrough", "signals", "rates"},
     {"checkup"},
@@ -125,7 +126,9 @@ def test_imports_go_one_way(name):
         return
     place = next(i for i, row in enumerate(ORDER) if name in row)
     allowed = set().union(*ORDER[: place + 1])
-    upward = {"history": {"display", "plotting.__init__"}}.get(name, set())  # within a function, when called
+    upward = {"history": {"display", "plotting.__init__"}, "backend": {"shortage"}}.get(
+        name, set()
+    )  # within a function, when called
     assert package_imports(name, lazily=False) <= allowed
     assert package_imports(name) <= allowed | upward
 

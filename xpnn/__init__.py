@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # what the lazy names below are, for type checkers and editor
         softmax,
         tanh,
     )
-    from xpnn.availability import BackendUnavailable, backends
+    from xpnn.availability import BackendUnavailable, OutOfDeviceMemory, backends
     from xpnn.backend import Backend
     from xpnn.callbacks import (
         Callback,
@@ -132,7 +132,7 @@ _MODULES = (
 _HOME = {
     "activations": "Activation ELU GELU GELUTanh HardSigmoid HardSwish LeakyReLU Mish ReLU SELU SiLU Sigmoid Sine "
     "Softmax Softplus Tanh identity relu sigmoid softmax tanh",
-    "availability": "BackendUnavailable backends",
+    "availability": "BackendUnavailable OutOfDeviceMemory backends",
     "backend": "Backend",
     "callbacks": "CSVLogger Callback EarlyStopping LearningRateScheduler ModelCheckpoint ReduceLROnPlateau TimeLimit",
     "checkpoint": "load",

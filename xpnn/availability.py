@@ -30,6 +30,13 @@ class BackendUnavailable(RuntimeError):
     """An array library or a device was asked for that is not usable here; the message says what to install."""
 
 
+class OutOfDeviceMemory(MemoryError):
+    """A device has too little memory; the message says what was needed and which batch size would fit.
+
+    The network is as it was before, but without what it had prepared for its steps.
+    """
+
+
 @dataclass(frozen=True)
 class Status:
     """Whether an array library can be used here: its version and device, or why not and what to install."""

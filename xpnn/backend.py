@@ -132,13 +132,20 @@ Class = TypeVar("Class", bound=type)
 
 
 def on_device(cls: Class) -> Class:
-    """A class decorator: every public method runs in `self.backend.current()`."""
+    """A class decorator: every public method runs in `self.backend.current()`, and tells what memory it lacked."""
 
     def wrapped(function: Any) -> Any:
         @functools.wraps(function)
         def method(self: Any, *args: Any, **options: Any) -> Any:
-            with self.backend.current():
-                return function(self, *args, **options)
+            try:
+                with self.backend.current():
+                    return function(self, *args, **options)
+            except (MemoryError, RuntimeError) as error:
+                if type(error).__name__ != "OutOfMemoryError":  # CuPy's, or PyTorch's
+                    raise
+                from xpnn.shortage import explained
+
+                raise explained(self, function, args, options, error) from error
 
         return method
 

@@ -102,7 +102,7 @@ class Products:
     def __init__(self, cupy: Any, precision: str | None = None, large: bool = False):
         self._cupy, self.precision, self._library = cupy, precision, library()
         device = cupy.cuda.Device()
-        size = LARGE_WORKSPACE if large and int(device.compute_capability) >= 90 else WORKSPACE
+        size = workspace(device, large)
         self._device, self._size, self._workspace = device.id, size, cupy.cuda.alloc(size)
         handle(self._device)  # not made during a capture
 
@@ -145,6 +145,11 @@ class Products:
         )
         _checked("cublasGemmStridedBatchedEx", status)
         return True
+
+
+def workspace(device: Any, large: bool = True) -> int:
+    """The bytes that products take beside their operands; from Hopper on, large ones are faster with more."""
+    return LARGE_WORKSPACE if large and int(device.compute_capability) >= 90 else WORKSPACE
 
 
 def products(cupy: Any, precision: str | None, large: bool) -> Products | None:

@@ -127,6 +127,8 @@ class Attempts:
         """A program, or None where it cannot be made."""
         try:
             return make()
+        except MemoryError:
+            raise
         except Exception as error:
             self.reason = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
             return None
