@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 import xpnn
+from tests import pretend_cupy
 from tests.c_kernels import COMPILER
 from tests.pretend_cupy import installed
 from tests.pretend_streams import Stream
 from xpnn import sources
 from xpnn.backend import resolve
 from xpnn.inputs import Data
-from xpnn.transfer import uploaded
+from xpnn.transfer import Copier, uploaded
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="g++ is not installed"),
@@ -65,8 +66,37 @@ def test_the_next_piece_is_read_while_this_one_is_in_use(there):
 
 def test_without_the_waits_the_numbers_would_be_wrong(there, monkeypatch):
     monkeypatch.setattr(Stream, "wait_event", lambda stream, event: None)
-    _, data = next(uploaded(read, range(8), there))
+    pieces = uploaded(read, range(8), there)
+    _, data = next(pieces)
     assert not np.array_equal(data.x._a, PIECES[0])
+
+
+def test_memory_that_is_let_go_of_while_the_next_piece_is_prepared_is_waited_for(there, monkeypatch):
+    copier, order = Copier(there), []
+    empty, wait = copier._cupy.empty, Stream.wait_event
+
+    def taken(shape, dtype):
+        order.append("empty")
+        copier.done()  # as the thread that computes does at that moment, after which this memory may be had
+        return empty(shape, dtype)
+
+    def waited(stream, event):
+        order.append(event is copier._used)
+        return wait(stream, event)
+
+    monkeypatch.setattr(copier._cupy, "empty", taken)
+    monkeypatch.setattr(Stream, "wait_event", waited)
+    monkeypatch.setattr(pretend_cupy.ndarray, "set", lambda self, array, stream: order.append("set"))
+    copier.copied(read, 0)
+    assert order == ["empty", True, "set"] * 2
+
+
+def test_an_end_waits_for_what_is_being_copied(there):
+    pieces = uploaded(read, range(8), there)
+    next(pieces)
+    stream = pieces.gi_frame.f_locals["copier"]._stream
+    pieces.close()
+    assert not stream.queue
 
 
 def test_what_reading_raises_comes_in_its_turn(there):

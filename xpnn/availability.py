@@ -73,6 +73,8 @@ def backends() -> Statuses:
 @functools.cache
 def status(name: str) -> Status:
     """The status of one array library, found by trying it (once a process)."""
+    if name not in INSTALL:
+        raise ValueError(f"name must be one of {', '.join(INSTALL)}, got {name!r}")
     root = NAMESPACES[name].rpartition("compat.")[2].partition(".")[0]
     if importlib.util.find_spec(root) is None:
         return Status(name, False, reason=f"{root} is not installed", install=INSTALL[name])

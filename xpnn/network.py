@@ -176,9 +176,9 @@ class Network(Insight):
         loss = self._loss_of(loss)
         chosen = choose(evaluation.usual_metrics(self.layer, loss) if metrics is None else metrics)
         data = sources.given(x, y, sample_weight, loss, self.shapes, self.backend, rows=rows)
-        return self.measured(data, loss, chosen, batch_size, compile)
+        return self._measured(data, loss, chosen, batch_size, compile)
 
-    def measured(
+    def _measured(
         self, data: Any, loss: Any, chosen: Sequence[Any], batch_size: int | None, compile: bool = True
     ) -> dict[str, Any]:
         """The values as floats, or host arrays with one number a member."""
@@ -199,7 +199,7 @@ class Network(Insight):
         found = []
         for k in range(len(self.seeds)):
             mine = data.of(k, len(self.shapes.sample), self.backend)
-            found.append(self._lane(k).measured(mine, own(loss, k), chosen, batch_size, compile))
+            found.append(self._lane(k)._measured(mine, own(loss, k), chosen, batch_size, compile))
         return {name: np.asarray([one[name] for one in found]) for name in found[0]}
 
     def value_and_grad(self, x: Any, y: Any, loss: Any = None, sample_weight: Any = None) -> tuple[Array, list[Any]]:

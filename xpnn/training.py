@@ -99,10 +99,10 @@ def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked,
 
     def measure() -> dict[str, Any]:
         how = (loss, chosen, rows, bool(compile))
-        logs = net.measured(train, *how) if chosen else {}
+        logs = net._measured(train, *how) if chosen else {}
         logs.pop("loss", None)
         if held is not None:
-            logs |= {f"val_{name}": value for name, value in net.measured(held, *how).items()}
+            logs |= {f"val_{name}": value for name, value in net._measured(held, *how).items()}
         return logs
 
     better = {"loss": "min"} | {name_of(metric): better_end(metric) for metric in chosen}

@@ -37,7 +37,7 @@ def uploaded(read: Callable[[Any], Data], places: Iterable[Any], backend: Backen
             yield place, upload(read(place), backend)
         return
     copier = Copier(backend)
-    with ThreadPoolExecutor(1, "xpnn-read-ahead") as thread:  # waits for what it is at, however this ends
+    with copier, ThreadPoolExecutor(1, "xpnn-read-ahead") as thread:  # waits for what it is at, however this ends
         coming: tuple[Any, Future[tuple[Data, Any]]] | None = None
         for place in places:
             following = place, thread.submit(copier.copied, read, place)
@@ -61,7 +61,13 @@ class Copier:
         self._turn = 0
         self._buffers: list[dict[int, np.ndarray]] = [{}, {}]
         self._copied: list[Any] = [None, None]
-        self._used: Any = None
+        self.done()
+
+    def __enter__(self) -> Copier:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stream.synchronize()  # before the buffers, and memory that nobody took, are another's
 
     def copied(self, read: Callable[[Any], Data], place: Any) -> tuple[Data, Any]:
         """In the thread: the rows in memory of the device, which they are on their way to, and when they are there."""
@@ -70,8 +76,6 @@ class Copier:
             turn, self._turn = self._turn, 1 - self._turn
             if self._copied[turn] is not None:
                 self._copied[turn].synchronize()  # the buffer is still being read
-            if self._used is not None:
-                self._stream.wait_event(self._used)  # memory that was let go of is still being read
             with self._stream:
                 found = Data(*(self._sent(array, turn, k) for k, array in enumerate(data)))  # type: ignore[arg-type]
                 event = self._cupy.cuda.Event(disable_timing=True)
@@ -86,9 +90,10 @@ class Copier:
         return data
 
     def done(self) -> None:
-        """Everything that reads what was handed out last has been launched."""
-        self._used = event = self._cupy.cuda.Event(disable_timing=True)
+        """Everything that reads what was handed out so far has been launched."""
+        event = self._cupy.cuda.Event(disable_timing=True)
         event.record(self._cupy.cuda.get_current_stream())
+        self._used = event
 
     def _sent(self, array: np.ndarray | None, turn: int, field: int) -> Array:
         if array is None:
@@ -99,5 +104,6 @@ class Copier:
         pinned = held[: math.prod(array.shape) * array.itemsize].view(array.dtype).reshape(array.shape)
         pinned[...] = array
         found = self._cupy.empty(array.shape, array.dtype)
+        self._stream.wait_event(self._used)  # it may be memory that was let go of this moment, and is still being read
         found.set(pinned, stream=self._stream)
         return found

@@ -117,7 +117,7 @@ class Epochs(Callback):
 
     def _validate(self, net: Network) -> None:
         me, lone = self.estimator, net.members is None
-        found = net.measured(self.data, self.loss, me._metrics() if lone else [], ROWS)
+        found = net._measured(self.data, self.loss, me._metrics() if lone else [], ROWS)
         loss = found.pop("loss")
         me.validation_loss_curve_.append(loss if lone else float(np.delete(loss, me.diverged_).mean()))
         if me.scoring is not None or not found:
