@@ -88,6 +88,45 @@ def test_a_network_with_names_for_its_classes():
     assert two.predict_proba(IRIS[0]).shape == (150, 2) and set(two.predict(IRIS[0])) <= {"n", "y"}
 
 
+@pytest.mark.parametrize(
+    "ending, classes", [("softmax", "zba"), ("softmax", "yn"), ("sigmoid", "yn"), ("sigmoid", "ny")]
+)
+def test_classes_in_any_order_are_the_networks(ending, classes):
+    x = IRIS[0]
+    width = 1 if ending == "sigmoid" else len(classes)
+    net = Network(mlp([4, 5, width], "tanh", ending), dtype="float64", seed=1)
+    model = to_sklearn(net, classes=list(classes))
+    wanted = net.predict(x)
+    wanted = np.hstack([1.0 - wanted, wanted]) if width == 1 else wanted
+    by_class = dict(zip(model.classes_, model.predict_proba(x).T, strict=True))
+    assert list(by_class) == sorted(classes)
+    assert np.allclose([by_class[label] for label in classes], wanted.T, rtol=1e-9)
+    labels = np.asarray(list(classes))[np.argmax(wanted, axis=1)]
+    assert np.array_equal(model.predict(x), labels)
+    for _ in range(30):
+        model.partial_fit(x, labels)
+    assert model.predict_proba(x).shape == (150, len(classes)) and model.score(x, labels) > 0.8
+
+
+def test_what_is_trained_further_with_early_stopping():
+    x, y = IRIS
+    model = ours.MLPClassifier((4,), early_stopping=True, max_iter=5, random_state=0, warm_start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        back = to_sklearn(model.fit(x, y)).fit(x, y)
+    assert back.early_stopping and len(back.validation_scores_) > 0
+
+
+def test_a_poisson_regression():
+    x, y = IRIS[0], IRIS[1] + 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = neural_network.MLPRegressor(hidden_layer_sizes=(4,), loss="poisson", max_iter=20, random_state=0).fit(
+            x, y
+        )
+    assert np.allclose(from_sklearn(fitted).predict(x)[:, 0], fitted.predict(x), rtol=1e-9)
+
+
 REFUSED = {
     "another layer": ([xpnn.Dense(4, 3), xpnn.BatchNorm(3), xpnn.Dense(3, 1)], r"BatchNorm\(3\), layer 1, is none"),
     "no bias": (
@@ -112,8 +151,16 @@ def test_what_scikit_learn_does_not_have_is_named(case):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="classes must be 3, as the network has, got 2"):
+    with pytest.raises(ValueError, match="classes must be 3, as the network has, got \\['a', 'b'\\]"):
         to_sklearn(Network(mlp([4, 3], output="softmax")), classes=["a", "b"])
+    for wrong, message in (
+        (["a", "a", "b"], "3 different ones, got"),
+        (3, "classes must be 3, as the network has, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            to_sklearn(Network(mlp([4, 3], output="softmax")), classes=wrong)
+    with pytest.raises(ValueError, match="classes are those of a network that ends in sigmoid or softmax"):
+        to_sklearn(Network(mlp([4, 2])), classes=["a", "b"])
     with pytest.raises(TypeError, match=r"take one of them, net\[k\]"):
         to_sklearn(Network(mlp([4, 1]), members=2))
     with pytest.raises(TypeError, match="model must be a network or a fitted estimator"):

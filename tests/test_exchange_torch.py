@@ -9,6 +9,7 @@ from xpnn import Network, activations, from_torch, layers, mlp, to_torch, to_tor
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
+RELU = nn.ReLU()
 X = np.random.default_rng(0).normal(size=(7, 5))
 
 
@@ -35,6 +36,9 @@ MODULES = {
     "dropout": lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 4), nn.Dropout(0.3), nn.Identity(), nn.Linear(4, 2)),
     "prelu": lambda: nn.Sequential(nn.Linear(5, 4), nn.PReLU(4), nn.Linear(4, 3), nn.PReLU()),
     "leaky": lambda: nn.Sequential(nn.Linear(5, 4), nn.LeakyReLU(0.3), nn.ELU(0.7), nn.GELU("tanh"), nn.Softplus()),
+    "one activation twice": lambda: nn.Sequential(
+        *(nn.Linear(5, 4), RELU, nn.Sequential(nn.Linear(4, 4), RELU), nn.Linear(4, 2), RELU)
+    ),
     "every": lambda: nn.Sequential(
         *(nn.Linear(5, 5), nn.SELU(), nn.SiLU(), nn.GELU(), nn.Mish(), nn.Hardsigmoid(), nn.Hardswish(), nn.Softsign()),
         *(nn.Linear(5, 5), nn.LogSoftmax(dim=1)),
@@ -137,6 +141,85 @@ def test_a_state_dict_is_taken_by_layers_and_given_back():
     nested = Network([layers.Sequential([layers.Dense(5, 4), layers.PReLU()]), layers.Residual([layers.Dense(4, 4)])])
     again = from_torch(to_torch_state_dict(nested), layers=nested)
     assert np.array_equal(again.predict(X), nested.predict(X))
+
+
+@pytest.mark.parametrize("place", [lambda net: net, lambda net: layers.Residual(net.layers)])
+def test_a_state_dict_that_is_sorted_by_name_gives_the_same(place):
+    net = Network([place(layers.Sequential(tuple(layers.Dense(5, 5) for _ in range(12))))], seed=3)
+    state = to_torch_state_dict(net)
+    for prefix in ("", "module.", "_orig_mod.body."):
+        mixed = {prefix + name: state[name] for name in sorted(state)}
+        assert [*mixed] != [prefix + name for name in state]
+        assert np.array_equal(from_torch(mixed, layers=net).predict(X), net.predict(X))
+
+
+def test_embeddings_of_several_columns_and_flatten_go_there_and_back():
+    net = Network([layers.Embedding(6, 3, columns=2), layers.Flatten((6,)), layers.Dense(6, 2)], seed=1)
+    x = np.asarray([[0, 5], [3, 3], [1, 2]])
+    module = to_torch(net)
+    with torch.no_grad():
+        assert np.allclose(module(torch.tensor(x)).numpy(), net.predict(x), rtol=1e-6)
+    assert np.array_equal(from_torch(module).predict(x), net.predict(x))
+
+
+def test_the_eps_that_pytorch_takes_is_that_of_its_own_dtype():
+    module = nn.Sequential(nn.RMSNorm(5))
+    x = X * 1e-5
+    with torch.no_grad():
+        wanted = module(torch.tensor(x, dtype=torch.float32)).numpy()
+    assert np.allclose(from_torch(module, dtype="float64").predict(x), wanted, rtol=1e-4)
+
+
+def tied():
+    first, second = nn.Linear(5, 5), nn.Linear(5, 5)
+    second.weight = first.weight
+    return nn.Sequential(first, nn.Tanh(), second)
+
+
+def hooked(register):
+    module = nn.Linear(5, 2)
+    getattr(module, register)(lambda *given: None)
+    return nn.Sequential(module)
+
+
+class Residual(nn.Module):
+    """Another's, of the same name."""
+
+    def forward(self, x):
+        return x
+
+
+Sequential_ = type("Sequential", (nn.Sequential,), {"forward": lambda self, x: 2.0 * x})
+
+
+def test_what_would_be_another_network_is_refused():
+    lone = nn.Linear(5, 5)
+    for module, message in (
+        (tied(), "one parameter in two places, 0.weight and 2.weight, .*copy.deepcopy"),
+        (nn.Sequential(lone, nn.Tanh(), lone), "one parameter in two places, 0.weight and 2.weight"),
+        (nn.Sequential(nn.BatchNorm1d(5, momentum=1.5)), r"module 0 is BatchNorm1d\(.*momentum"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_torch(module)
+    for module, message in (
+        (hooked("register_forward_hook"), "module 0 is Linear.*without forward hooks"),
+        (hooked("register_forward_pre_hook"), "module 0 is Linear.*without forward hooks"),
+        (nn.Sequential(nn.Linear(5, 5), Residual()), "module 1 is Residual.*there is no layer"),
+        (Sequential_(nn.Linear(5, 5)), r"(?s)module source is Sequential.*there is no layer"),
+        (nn.Sequential(nn.Linear(5, 5), nn.Softplus(threshold=0.1)), "threshold=20"),
+        (nn.Sequential(nn.Embedding(5, 5, scale_grad_by_freq=True)), "scale_grad_by_freq it can"),
+        (nn.Linear(5, 5, dtype=torch.complex64), "real numbers in memory, got torch.complex64"),
+        (nn.Linear(5, 5, device="meta"), "real numbers in memory, got torch.float32 on meta"),
+        (nn.Sequential(nn.BatchNorm1d(5, bias=False)), "with affine=True, a bias"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            from_torch(module)
+    state = {"state_dict": nn.Linear(5, 5).state_dict(), "epoch": 3}
+    with pytest.raises(TypeError, match=r"got 'state_dict' with OrderedDict: .*checkpoint\[\"state_dict\"\]"):
+        from_torch(state, layers=mlp([5, 5]))
+    for function in (to_torch, to_torch_state_dict):
+        with pytest.raises(TypeError, match="net must be a Network, got 3"):
+            function(3)  # type: ignore[arg-type]
 
 
 def test_what_does_not_fit_is_named():

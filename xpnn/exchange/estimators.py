@@ -43,7 +43,8 @@ def from_sklearn(estimator: Any, backend: Any = "numpy", dtype: Any = None) -> N
         raise ValueError(f"{estimator} has not been fitted: it has no weights")
     weights, biases = estimator.coefs_, estimator.intercepts_
     widths = [weights[0].shape[0], *(weight.shape[1] for weight in weights)]
-    layers = mlp(widths, _ENDS[estimator.activation], _ENDS[estimator.out_activation_])
+    ends = _ENDS | {"exp": "exponential"}  # of a Poisson regression
+    layers = mlp(widths, _ENDS[estimator.activation], ends[estimator.out_activation_])
     net = Network(layers, backend, str(weights[0].dtype) if dtype is None else dtype)
     pairs, params = iter(zip(weights, biases, strict=True)), net.params
     for layer, own in zip(layers, params, strict=True):
@@ -64,11 +65,13 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
     model : a network of Dense layers, one activation of identity, sigmoid, tanh or relu between all of them, and
         identity, sigmoid or softmax at its end (dropout and noise are left out); or a fitted xpnn.sklearn estimator of
         such a network.
-    classes : the labels of a network's classes; None is 0, 1, 2, ...
+    classes : the labels of a network's classes, all different; None is 0, 1, 2, ... scikit-learn has them sorted, and
+        the outputs with them.
 
     Raises
     ------
-    ImportError without scikit-learn; TypeError for layers that scikit-learn does not have, naming them.
+    ImportError without scikit-learn; TypeError for layers that scikit-learn does not have, naming them; ValueError for
+    classes that are not the network's.
     """
     try:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -84,15 +87,24 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
     hidden, ending = _chain_of(net.layers)
     dense = [params for layer, params in zip(net.layers, net.params, strict=True) if isinstance(layer, Dense)]
     kind: Any = MLPRegressor if ending == "identity" else MLPClassifier
+    weights = [[np.array(net.backend.to_host(params[name])) for params in dense] for name in ("weight", "bias")]
     binarizer = None
+    if kind is MLPRegressor and classes is not None:
+        raise ValueError("classes are those of a network that ends in sigmoid or softmax, and this one does not")
     if kind is MLPClassifier:
         width = net.layer.output_shape(net.shapes.sample)[-1]
         several = ending == "logistic" and width > 1  # yes or no for each of several labels
         classes = getattr(model, "classes_", None) if classes is None else classes
         classes = np.arange(max(width, 2)) if classes is None else np.asarray(classes)
         count = width if width > 1 else 2
-        if len(classes) != count:
-            raise ValueError(f"classes must be {count}, as the network has, got {len(classes)}")
+        if classes.shape != (count,):
+            raise ValueError(f"classes must be {count}, as the network has, got {classes.tolist()}")
+        if not several:
+            classes, order = np.unique(classes, return_index=True)
+            if len(classes) != count:
+                raise ValueError(f"classes must be {count} different ones, got {classes.tolist()}")
+            weights = [[*arrays[:-1], _sorted(arrays[-1], order)] for arrays in weights]
+            ending = "logistic" if count == 2 else ending
         binarizer = LabelBinarizer().fit(np.eye(count, dtype=int) if several else classes)
     sizes = tuple(params["weight"].shape[1] for params in dense[:-1])
     made: Any = kind(hidden_layer_sizes=sizes, activation=hidden)
@@ -100,19 +112,33 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
         shared = {name: value for name, value in model.get_params().items() if name in made.get_params()}
         trial = kind(**shared | {"hidden_layer_sizes": sizes, "activation": hidden})
         made = trial if _accepted(trial) else made
-    weights = [[np.array(net.backend.to_host(params[name])) for params in dense] for name in ("weight", "bias")]
     made.coefs_, made.intercepts_ = weights
     made.out_activation_, made.n_outputs_, made.n_layers_ = ending, weights[0][-1].shape[1], len(dense) + 1
     made.n_features_in_ = weights[0][0].shape[0]
     made.n_iter_, made.t_, made.loss_curve_, made._no_improvement_count = int(net.epoch), 0, [], 0
     made.loss_ = made.best_loss_ = np.inf
-    made.validation_scores_ = made.best_validation_score_ = None
+    stops = made.early_stopping
+    made.validation_scores_, made.best_validation_score_ = ([], -np.inf) if stops else (None, None)
     made._random_state = check_random_state(made.random_state)
     if binarizer is not None:
         made.classes_, made._label_binarizer = classes, binarizer
     if (names := getattr(model, "feature_names_in_", None)) is not None:
         made.feature_names_in_ = names
     return made
+
+
+def _sorted(last: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The last layer's weights, or biases, for classes in that order; of two one output, as scikit-learn has it.
+
+    >>> _sorted(np.asarray([1.0, 3.0, 8.0]), np.asarray([2, 0, 1])), _sorted(np.asarray([1.0, 3.0]), np.asarray([0, 1]))
+    (array([8., 1., 3.]), array([2.]))
+    """
+    if last.shape[-1] == 1:
+        return last if order[0] == 0 else -last
+    last = last[..., order]
+    return (
+        last[..., 1:] - last[..., :1] if len(order) == 2 else last
+    )  # softmax of two is the sigmoid of what is between
 
 
 def _accepted(estimator: Any) -> bool:

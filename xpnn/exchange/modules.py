@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 try:
+    from torch.nn import Embedding as _Embedding
     from torch.nn import Module, Sequential
 except ImportError:  # then nobody asks for them
+    _Embedding: Any = object
     Module: Any = object
     Sequential: Any = object
 
@@ -32,3 +34,14 @@ class Residual(Sequential):
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
         return x + super().forward(x)
+
+
+class Embedding(_Embedding):
+    """The vectors of the categories that the columns of x are numbers of, side by side."""
+
+    def __init__(self, count: int, features: int, columns: int):
+        super().__init__(count, features)
+        self.columns = columns
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return super().forward(x.long()).flatten(-2)

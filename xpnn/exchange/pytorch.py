@@ -7,7 +7,7 @@ out), and a PReLU's slope is called weight.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ def from_torch(source: Any, layers: Any = None, backend: Any = "numpy", dtype: A
     Parameters
     ----------
     source : a torch.nn.Sequential, nested where it is, of modules that this library has layers for; or a state dict.
+        That a parameter is frozen, by requires_grad=False, is not carried.
     layers : for a state dict, which says nothing of activations: the layers, as `Network` takes them. Its entries go
-        to the layers that have parameters in order, whatever they are called.
+        to the layers that have parameters in order, by number where they are numbered, as in a Sequential, and else as
+        they come (safetensors sorts by name).
     backend, dtype : as in `Network`; dtype None is that of the module, float32 for half precision.
 
     Raises
@@ -50,6 +52,7 @@ def from_torch(source: Any, layers: Any = None, backend: Any = "numpy", dtype: A
         raise TypeError(f"source must be a torch.nn.Module or a state dict, got {source!r}")
     if layers is not None:
         return _from_state_dict(source.state_dict(), layers, backend, dtype)
+    _check_apart(source)
     pairs = _layers_of(source, "")
     if not pairs:
         raise ValueError("source has no modules that a network could be made of")
@@ -58,12 +61,25 @@ def from_torch(source: Any, layers: Any = None, backend: Any = "numpy", dtype: A
     return net
 
 
+def _check_apart(module: Any) -> None:
+    """Raise where two modules have one parameter: layers here have parameters of their own."""
+    places: dict[int, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if (first := places.setdefault(id(parameter), name)) != name:
+            raise ValueError(
+                f"source has one parameter in two places, {first} and {name}, which are trained as one in PyTorch and "
+                "would not be here: give the second module a copy, by copy.deepcopy"
+            )
+
+
 def _dtype_of(state: Mapping[str, Any]) -> str:
     return "float64" if any(str(one.dtype) == "torch.float64" for one in state.values()) else "float32"
 
 
 def _host(tensor: Any) -> np.ndarray:
     """A tensor's numbers, wherever they lie and however they are rounded."""
+    if tensor.is_complex() or tensor.is_meta:
+        raise TypeError(f"parameters must be real numbers in memory, got {tensor.dtype} on {tensor.device}")
     tensor = tensor.detach().cpu()
     wide = str(tensor.dtype) in ("torch.float32", "torch.float64")
     return np.array((tensor if wide else tensor.float()).numpy())
@@ -72,18 +88,25 @@ def _host(tensor: Any) -> np.ndarray:
 def _layers_of(module: Any, place: str) -> list[tuple[Layer, Any]]:
     """The layers that a module is, each with its parameters and state as `net.params` has them."""
     name = type(module).__name__
-    inside = [pair for key, child in _children(module) for pair in _layers_of(child, f"{place}{key}.")]
-    if name == "Sequential":
-        return inside
-    if name == "Residual":
+    known = type(module).__module__.startswith(("torch.nn.", "xpnn."))
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise _refuse(module, place.rstrip("."), "without forward hooks, as weight_norm has them too, it can be taken")
+    if known and name in ("Sequential", "Residual"):
+        children = module._modules.items()  # `named_children` leaves out one that comes again
+        inside = [pair for key, child in children for pair in _layers_of(child, f"{place}{key}.")]
+        if name == "Sequential":
+            return inside
         return [(layers.Residual(tuple(layer for layer, _ in inside)), [params for _, params in inside])]
-    if name not in _MADE or not type(module).__module__.startswith(("torch.nn.", "xpnn.")):
+    if name not in _MADE or not known:
         known = ", ".join(_MADE)
         raise TypeError(
             f"module {place.rstrip('.') or 'source'} is {module}, for which there is no layer: a Sequential of {known} "
             "can be taken. For a model of your own, give its state dict and the layers that it is"
         )
-    made, arrays = _MADE[name](module, place.rstrip(".")), {}
+    try:
+        made, arrays = _MADE[name](module, place.rstrip(".")), {}
+    except ValueError as error:
+        raise ValueError(f"module {place.rstrip('.') or 'source'} is {module}: {error}") from None
     if made is None:
         return []
     for key, tensor in module.state_dict().items():
@@ -92,10 +115,6 @@ def _layers_of(module: Any, place: str) -> list[tuple[Layer, Any]]:
     if isinstance(made, layers.Dense):
         arrays["weight"] = arrays["weight"].T
     return [(made, arrays)]
-
-
-def _children(module: Any) -> Iterator[tuple[str, Any]]:
-    return module.named_children() if type(module).__name__ in ("Sequential", "Residual") else iter(())
 
 
 def _refuse(module: Any, place: str, wanted: str) -> TypeError:
@@ -112,8 +131,10 @@ def _softmax(kind: Layer) -> Callable[[Any, str], Layer]:
 
 
 def _batch_norm(module: Any, place: str) -> Layer:
-    if not module.affine or not module.track_running_stats or module.momentum is None:
-        raise _refuse(module, place, "with affine=True, track_running_stats=True and a momentum it can be taken")
+    if not module.affine or not module.track_running_stats or module.momentum is None or module.bias is None:
+        raise _refuse(
+            module, place, "with affine=True, a bias, track_running_stats=True and a momentum it can be taken"
+        )
     return layers.BatchNorm(module.num_features, eps=module.eps, momentum=module.momentum)
 
 
@@ -122,13 +143,14 @@ def _layer_norm(module: Any, place: str) -> Layer:
     if len(shape) != 1 or not module.elementwise_affine:
         raise _refuse(module, place, "over one axis, with elementwise_affine=True, it can be taken")
     if type(module).__name__ == "RMSNorm":
-        return layers.RMSNorm(shape[0], eps=module.eps)
+        eps = _torch().finfo(module.weight.dtype).eps if module.eps is None else module.eps
+        return layers.RMSNorm(shape[0], eps=eps)
     return layers.LayerNorm(shape[0], eps=module.eps, bias=module.bias is not None)
 
 
 def _softplus(module: Any, place: str) -> Layer:
-    if module.beta != 1.0:
-        raise _refuse(module, place, "with beta=1 it can be taken")
+    if module.beta != 1.0 or module.threshold != 20.0:
+        raise _refuse(module, place, "with beta=1 it can be taken, and threshold=20")
     return activations.softplus
 
 
@@ -139,9 +161,9 @@ def _flatten(module: Any, place: str) -> None:
 
 
 def _embedding(module: Any, place: str) -> Layer:
-    if module.padding_idx is not None or module.max_norm is not None:
-        raise _refuse(module, place, "without padding_idx and max_norm it can be taken")
-    return layers.Embedding(module.num_embeddings, module.embedding_dim)
+    if module.padding_idx is not None or module.max_norm is not None or module.scale_grad_by_freq:
+        raise _refuse(module, place, "without padding_idx, max_norm and scale_grad_by_freq it can be taken")
+    return layers.Embedding(module.num_embeddings, module.embedding_dim, getattr(module, "columns", 1))
 
 
 _MADE: dict[str, Callable[[Any, str], Layer | None]] = {
@@ -179,6 +201,12 @@ def _from_state_dict(state: Mapping[str, Any], given: Any, backend: Any, dtype: 
             "layers must be given with a state dict, which says nothing of activations: "
             "from_torch(state_dict, layers=mlp([2, 8, 1]))"
         )
+    for key, value in state.items():
+        if not hasattr(value, "detach"):
+            raise TypeError(
+                f"source must be a state dict, names and tensors, got {key!r} with {type(value).__name__}: of a "
+                'checkpoint take its part, checkpoint["state_dict"] say'
+            )
     chosen = given.layers if isinstance(given, Network) else as_list("layers", given)
     net = Network(chosen, backend, dtype or _dtype_of(state))
     entries = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -191,7 +219,8 @@ def _from_state_dict(state: Mapping[str, Any], given: Any, backend: Any, dtype: 
             f"the state dict has entries of {len(groups)} modules, {', '.join(groups)}, and layers with parameters are "
             f"{len(wanted)}: {', '.join(f'{layer}, layer {place}' for place, layer, _ in wanted) or 'none'}"
         )
-    for (place, layer, arrays), (module, keys) in zip(wanted, groups.items(), strict=True):
+    for (place, layer, arrays), module in zip(wanted, _in_order(groups), strict=True):
+        keys = groups[module]
         found = {key.rpartition(".")[2]: _host(entries[key]) for key in keys}
         if isinstance(layer, layers.PReLU) and "weight" in found:
             found["slope"] = found.pop("weight")
@@ -203,6 +232,21 @@ def _from_state_dict(state: Mapping[str, Any], given: Any, backend: Any, dtype: 
         arrays.update(found)
     net.params = _nested(net.params, iter([arrays for _, _, arrays in wanted]))
     return net
+
+
+def _in_order(modules: Iterable[str]) -> list[str]:
+    """Names of modules by their numbers, where they are numbered; else as they come.
+
+    >>> _in_order(["net.0", "net.10", "net.2"]), _in_order(["out", "hidden"])
+    (['net.0', 'net.2', 'net.10'], ['out', 'hidden'])
+    """
+    parts = {module: module.split(".") for module in modules}
+    common = 0
+    while len(parts) > 1 and len({tuple(each[: common + 1]) for each in parts.values()}) == 1:
+        common += 1
+    if not all(part.isdigit() for each in parts.values() for part in each[common:]):
+        return list(parts)
+    return sorted(parts, key=lambda module: [int(part) for part in parts[module][common:]])
 
 
 def _leaves(chain: Sequence[Layer], params: Any, place: str = "") -> Iterator[tuple[str, Layer, dict[str, Array]]]:
@@ -238,8 +282,7 @@ def to_torch(net: Network) -> Any:
     ------
     ImportError without PyTorch; TypeError for a stack (take net[k]), and for a layer that PyTorch has no module for.
     """
-    if net.members is not None:
-        raise TypeError(STACK)
+    _check_lone(net)
     module = _sequence(net.layers, "")
     module = module.double() if net.backend.dtype == "float64" else module
     module.load_state_dict(to_torch_state_dict(net))
@@ -253,8 +296,7 @@ def to_torch_state_dict(net: Network) -> dict[str, Any]:
     >>> {name: tuple(one.shape) for name, one in to_torch_state_dict(Network(mlp([2, 3]))).items()}
     {'0.weight': (3, 2), '0.bias': (3,)}
     """
-    if net.members is not None:
-        raise TypeError(STACK)
+    _check_lone(net)
     torch, state = _torch(), {}
     for place, layer, arrays in _leaves(net.layers, net.params):
         for name, array in arrays.items():
@@ -264,6 +306,13 @@ def to_torch_state_dict(net: Network) -> dict[str, Any]:
         if isinstance(layer, layers.BatchNorm):
             state[f"{place}.num_batches_tracked"] = torch.tensor(net.progress.step, dtype=torch.int64)
     return state
+
+
+def _check_lone(net: Any) -> None:
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a Network, got {net!r}")
+    if net.members is not None:
+        raise TypeError(STACK)
 
 
 def _torch() -> Any:
@@ -292,6 +341,8 @@ def _module(layer: Layer, place: str, nn: Any) -> Any:
         layers.LayerNorm: lambda one: nn.LayerNorm(one.features, one.eps, bias=one.bias),
         layers.RMSNorm: lambda one: nn.RMSNorm(one.features, one.eps),
         layers.PReLU: lambda one: nn.PReLU(one.features),
+        layers.Embedding: lambda one: own.Embedding(one.count, one.features, one.columns),
+        layers.Flatten: lambda _: nn.Flatten(),
         layers.Dropout: lambda one: nn.Dropout(_number(one.rate)),
         layers.Standardize: lambda one: own.Standardize(torch.tensor(one.mean), torch.tensor(one.scale), one.inverse),
         activations.LeakyReLU: lambda one: nn.LeakyReLU(one.negative_slope),
