@@ -249,6 +249,8 @@ class ReductionKernel:
         bare, to, run = array._a, out._a, self.made[self.name]
         axes = range(bare.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         axes = sorted(one % bare.ndim for one in axes)
+        if bare.flags.c_contiguous and axes == list(range(bare.ndim - len(axes), bare.ndim)):
+            assert to.flags.c_contiguous, "CUB, which CuPy takes for these, writes as if `out` lay in a row"
 
         def work() -> None:
             kept = [one for one in range(bare.ndim) if one not in axes]

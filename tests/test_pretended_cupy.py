@@ -221,3 +221,23 @@ def test_an_error_of_cublas_says_which_call(cupy, monkeypatch):
     arrays = [pretend_cupy._of(np.ones((2, 2)), view=True) for _ in range(3)]
     with pytest.raises(cublas.CublasError, match="cublasGemmStridedBatchedEx of cuBLAS gave status 7"):
         multiply(*arrays)
+
+
+def test_a_sum_over_a_row_that_lies_in_a_column_of_the_gradients(cupy):
+    chain = [xpnn.Dense(5, 200), xpnn.PReLU(), xpnn.Dense(200, 1)]  # one slope, of each member's own
+    x = np.random.default_rng(0).normal(size=(64, 5))
+    found = [
+        xpnn.Network(chain, backend=backend, dtype="float64", members=3, seed=1).fit(x, x[:, :1], epochs=3)["loss"]
+        for backend in ("cupy", "numpy")
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_a_precision_that_cannot_be_had_is_told(cupy, monkeypatch):
+    def missing():
+        raise ImportError("no cuBLAS")
+
+    monkeypatch.setattr(cublas, "library", missing)
+    net = xpnn.Network(xpnn.mlp([2, 3, 1]), backend="cupy", precision="tf32")
+    with pytest.warns(RuntimeWarning, match="precision='tf32' needs cuBLAS, which cannot be called: no cuBLAS"):
+        net.fit([[1.0, 2.0]], [[3.0]], epochs=1)

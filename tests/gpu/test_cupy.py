@@ -66,3 +66,12 @@ def test_a_gpu_array_given_to_a_cpu_networks_pure_functions_is_refused():
     net = xpnn.Network(LAYERS)
     with pytest.raises(TypeError, match=r"x must be an array of numpy, got cupy\.ndarray"):
         net.apply(net.params, cupy.asarray(X))
+
+
+def test_members_of_a_stack_have_slopes_of_their_own():
+    chain = [xpnn.Dense(2, 200), xpnn.PReLU(), xpnn.Dense(200, 1)]
+    host, card = (
+        xpnn.Network(chain, backend=backend, dtype="float64", members=3).fit(X, Y, "mse", epochs=5)["loss"]
+        for backend in ("numpy", "cupy")
+    )
+    np.testing.assert_allclose(card, host, rtol=1e-9)

@@ -156,7 +156,9 @@ def products(cupy: Any, precision: str | None, large: bool) -> Products | None:
     """Products by a handle of our own; None where cuBLAS cannot be called so, and CuPy's own functions serve."""
     try:
         return Products(cupy, precision, large)
-    except (ImportError, OSError, AttributeError, RuntimeError):  # not found, of another ABI, or no handle
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # not found, of another ABI, or no handle
+        if precision is not None:
+            raise RuntimeError(f"precision={precision!r} needs cuBLAS, which cannot be called: {error}") from error
         return None
 
 

@@ -175,9 +175,10 @@ class Program:
         if stream != self._stream:
             stream.wait_event(self._done)
             self._stream = stream
-        found = run(*arguments)
-        self._done.record(stream)
-        return found
+        try:
+            return run(*arguments)
+        finally:
+            self._done.record(stream)
 
     def _launch(self, now: Arrays) -> None:
         """Everything that is computed, on the current stream."""
@@ -279,6 +280,7 @@ class Program:
 
     def _reduction(self, kernel: Reduction) -> Callable[[Arrays], Any]:
         cupy, node, x = self._cupy, kernel.node, kernel.node.args[0]
+        options: dict[str, Any] = {"keepdims": node.options["keepdims"]}
         function = cupy.ReductionKernel(
             kernel.in_params,
             kernel.out_params,
@@ -289,13 +291,20 @@ class Program:
             kernel.name,
             kernel.reduce_type,
         )
-        options = {"axis": node.options["axis"], "keepdims": node.options["keepdims"]}
+        axes = options["axis"] = node.options["axis"]
+        axes = range(x.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
+        last = sorted(axis % x.ndim for axis in axes) == list(range(x.ndim - len(axes), x.ndim))
 
         def reduce(now: Arrays) -> None:
             array = now[x]
             if node.ndim > 1 and array.flags.f_contiguous:
                 array = cupy.ascontiguousarray(array)  # CuPy would change the strides of `out` to Fortran's
-            function(array, out=now[node], **options)
+            to = now[node]
+            if last and not to.flags.c_contiguous:  # CUB, which CuPy takes for these, writes as if it were
+                to = cupy.empty(to.shape, to.dtype)
+            function(array, out=to, **options)
+            if to is not now[node]:
+                cupy.copyto(now[node], to)
 
         return reduce
 
