@@ -347,7 +347,7 @@ class installed:
         sys.modules.update(dict(zip(MODULES, (module, pinned, scipy, special, namespace), strict=True)))
         self.library, cublas.library = cublas.library, pretended
         availability.status.cache_clear()
-        vars(cublas._handles).clear()
+        self._forget()
         return module
 
     def __exit__(self, *error: Any) -> None:
@@ -357,5 +357,10 @@ class installed:
             else:
                 sys.modules[name] = module
         cublas.library = self.library
-        vars(cublas._handles).clear()
+        self._forget()
         availability.status.cache_clear()
+
+    def _forget(self) -> None:
+        """The handles of one library are nothing to another."""
+        vars(cublas._handles).clear()
+        cublas._left.clear()

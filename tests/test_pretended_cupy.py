@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import xpnn
 from tests import pretend_cupy
 from tests.c_kernels import COMPILER, built, reducing
 from tests.cuda_source import _cases, kernels
-from tests.pretend_cublas import calls
+from tests.pretend_cublas import calls, handles
 from tests.pretend_cupy import installed
-from tests.pretend_streams import Graph, Stream
+from tests.pretend_streams import Event, Graph, Stream
 from xpnn import Adam, Network, mlp
 from xpnn.compile import cublas, outputs
 from xpnn.compile.cuda import Cluster, Reduction
@@ -118,6 +119,53 @@ def test_two_networks_on_two_streams(cupy):
         with streams[0]:
             here = net.predict(X).get()
         np.testing.assert_allclose(net.predict(X).get(), here, rtol=1e-12)
+
+
+def in_another_thread(function):
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+def test_a_thread_that_ends_leaves_its_handle_to_the_next(cupy):
+    net, _ = curves(backend="cupy")
+    expected = net.predict(X).get()
+    for _ in range(2):
+        in_another_thread(lambda: net.predict(X))
+    before = len(handles)
+    for _ in range(5):
+        np.testing.assert_array_equal(in_another_thread(lambda: net.predict(X).get()), expected)
+    assert len(handles) == before
+
+
+def test_what_a_capture_cannot_make_is_made_before_it(cupy):
+    net, _ = curves(backend="cupy")
+    net.predict(X)  # the first time is not captured, and the handle that it makes is this thread's
+    in_another_thread(lambda: net.predict(X))
+    (program,) = [traced.program for traced in net._outputs.traced.values()]
+    assert program.replay.captured == 1
+    assert not program.replay.reason
+
+
+def test_another_threads_default_stream_is_waited_for(cupy, monkeypatch):
+    waits, wait = [], Stream.wait_event
+    monkeypatch.setattr(Stream, "wait_event", lambda stream, event: (waits.append(event), wait(stream, event)))
+    net, _ = curves(backend="cupy")
+    for _ in range(3):
+        net.predict(X)
+    assert not waits
+    in_another_thread(lambda: net.predict(X))
+    assert len(waits) == 1
+
+
+def test_what_is_kept_is_copied_before_the_next_stream_may_begin(cupy, monkeypatch):
+    order, copy, record = [], cupy.ndarray.copy, Event.record
+    monkeypatch.setattr(cupy.ndarray, "copy", lambda array: (order.append(array.shape), copy(array))[1])
+    monkeypatch.setattr(Event, "record", lambda event, stream=None: (order.append("done"), record(event, stream))[1])
+    net = Network(mlp([2, 4, 1]), backend="cupy")
+    net.fit(X, Y, epochs=2, batch_size=40)
+    steps = [k for k, what in enumerate(order) if what == "done" and order[k - 1] == ()]
+    assert len(steps) == 6  # each loss is copied right before the event of its step
+    assert () not in [what for k, what in enumerate(order) if order[k + 1 : k + 2] != ["done"]]
 
 
 def test_an_array_that_is_written_anew_is_read_anew(cupy):

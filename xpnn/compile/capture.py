@@ -18,11 +18,12 @@ class Replay:
     """Replays what a program launches, for each place that its arrays lie in.
 
     What comes for the first time is launched as it is, so that kernels are compiled and nothing is captured that runs
-    once; the second time it is captured. `reason` says why a capture failed; it is then tried no more.
+    once; the second time it is captured, when `prepare` has made what cannot be made meanwhile. `reason` says why a
+    capture failed; it is then tried no more.
     """
 
-    def __init__(self, cupy: Any):
-        self._cupy, self.reason = cupy, ""
+    def __init__(self, cupy: Any, prepare: Callable[[], Any] = lambda: None):
+        self._cupy, self._prepare, self.reason = cupy, prepare, ""
         self._graphs: OrderedDict[Hashable, Any] = OrderedDict()
         self._stream: Any = None
 
@@ -52,6 +53,7 @@ class Replay:
         cuda = self._cupy.cuda
         if self._stream is None:
             self._stream = cuda.Stream(non_blocking=True)
+        self._prepare()
         pool = cuda.MemoryPool()
         try:
             with self._stream, cuda.using_allocator(pool.malloc):
@@ -61,7 +63,8 @@ class Replay:
                 finally:
                     graph = self._stream.end_capture()
         except Exception as error:  # CUDA's errors, CuPy's refusals: the launches run as they are from now on
-            self.reason = f"{type(error).__name__}: {error}"
+            cause = error.__context__ or error  # the end of a capture fails, too, where something in it did
+            self.reason = f"{type(cause).__name__}: {cause}"
             self._graphs.clear()
             return None
         return graph, pool

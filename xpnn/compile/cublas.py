@@ -20,7 +20,6 @@ _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
 _OPERAND = (_POINTER, _INT, _INT, _LONG)  # where it lies, its type, leading dimension, and the step to the next
 SIGNATURES = {
     "cublasCreate_v2": (ctypes.POINTER(_POINTER),),
-    "cublasDestroy_v2": (_POINTER,),
     "cublasSetStream_v2": (_POINTER, _POINTER),
     "cublasSetWorkspace_v2": (_POINTER, _POINTER, ctypes.c_size_t),
     "cublasGemmStridedBatchedEx": (
@@ -74,16 +73,34 @@ def typed(loaded: Any) -> Any:
 
 
 _handles = threading.local()
+_left: dict[int, list[int]] = {}
+"""The handles for each device whose threads have ended: to destroy one would wait for the device."""
+
+
+class Handle:
+    """A handle that is one thread's, and the next one's when that has ended."""
+
+    def __init__(self, device: int):
+        left = _left.setdefault(device, [])
+        try:
+            self.value = left.pop()
+        except IndexError:
+            made = _POINTER()
+            _checked("cublasCreate_v2", library().cublasCreate_v2(ctypes.byref(made)))
+            self.value = made.value
+        self._left = left
+
+    def __del__(self) -> None:
+        if hasattr(self, "_left"):
+            self._left.append(self.value)
 
 
 def handle(device: int) -> int:
     """This thread's handle for a device, which must be current: a handle has one stream at a time."""
     held = vars(_handles).setdefault("of", {})
     if device not in held:
-        made = _POINTER()
-        _checked("cublasCreate_v2", library().cublasCreate_v2(ctypes.byref(made)))
-        held[device] = made.value
-    return held[device]
+        held[device] = Handle(device)
+    return held[device].value
 
 
 class Products:
@@ -104,7 +121,11 @@ class Products:
         device = cupy.cuda.Device()
         size = workspace(device, large)
         self._device, self._size, self._workspace = device.id, size, cupy.cuda.alloc(size)
-        handle(self._device)  # not made during a capture
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make what this thread needs and a capture does not allow to make."""
+        handle(self._device)
 
     def begin(self, stream: Any) -> None:
         """The products that follow go to this stream."""

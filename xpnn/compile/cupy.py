@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
+from threading import get_ident
 from typing import Any, NamedTuple
 
 from xpnn.compile.capture import Replay
@@ -123,9 +124,12 @@ class Program:
         kept = [node for name, node in plan.outputs.items() if plan.places[name] == "kept"]
         self._kept = {node: self._own[node] if node in self._own else self._empty(node) for node in kept}
         self.kept = {name: self._kept[node] for name, node in plan.outputs.items() if plan.places[name] == "kept"}
-        self._stream, self._done = cupy.cuda.get_current_stream(), cupy.cuda.Event(disable_timing=True)
-        self._done.record(self._stream)
-        self.replay = Replay(cupy) if self._can_be_replayed() else None
+        self._taken: dict[str, Array] = {}  # copies of what is kept
+        stream, self._done = cupy.cuda.get_current_stream(), cupy.cuda.Event(disable_timing=True)
+        self._done.record(stream)
+        self._used = stream.ptr, get_ident()
+        prepare = () if self._products is None else (self._products.prepare,)
+        self.replay = Replay(cupy, *prepare) if self._can_be_replayed() else None
         self._given: list[Array] = []  # where a graph finds the arguments
         self._stands = [name.startswith("numbers") for name in self.arguments]  # nobody writes to these
         self._last: list[Array | None] = [None] * len(self.arguments)  # what was copied there last
@@ -172,13 +176,20 @@ class Program:
     def _on_stream(self, run: Callable[..., Any], *arguments: Array) -> Any:
         """Run after what is in the buffers, which may still be in use on another stream."""
         stream = self._cupy.cuda.get_current_stream()
-        if stream != self._stream:
+        used = stream.ptr, get_ident()  # a thread's default stream has the number of every other thread's
+        if used != self._used:
             stream.wait_event(self._done)
-            self._stream = stream
+            self._used = used
         try:
-            return run(*arguments)
+            found = run(*arguments)
+            self._taken = {name: array.copy() for name, array in self.kept.items()}
+            return found
         finally:
             self._done.record(stream)
+
+    def reader(self, name: str) -> Callable[[], Array]:
+        """What gives a kept result of the last call, which no later one overwrites."""
+        return lambda: self._taken[name]
 
     def _launch(self, now: Arrays) -> None:
         """Everything that is computed, on the current stream."""

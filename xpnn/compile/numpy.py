@@ -349,6 +349,10 @@ class Program:
                 fresh.append(copied)
         return fresh
 
+    def reader(self, name: str) -> Callable[[], Any]:
+        """What gives a kept result so that the next call does not overwrite it: a single number as a float."""
+        return self.kept[name].copy if self.kept[name].ndim else self.kept[name].item
+
     def _text(self) -> str:
         names = {name: self._names[node] for name, node in self.plan.inputs.items()}
         head = [f"def bind({', '.join(names[name] for name in self.bound)}):", *_indent(self._prologue)]

@@ -254,9 +254,9 @@ class Bound:
 
     def __init__(self, traced: Traced, run: Callable[..., Any], count: int):
         self.run, self.lock = run, traced.lock
-        self.value = _reader(traced.program.kept["value"])
-        share = traced.program.kept.get("share")
-        self.share = (lambda: count) if share is None else _reader(share)
+        program = traced.program
+        self.value = program.reader("value")
+        self.share = program.reader("share") if "share" in program.kept else lambda: count
         self.asked, self.given = traced.arguments("numbers"), traced.arguments("rows", "batch")
         self.numbers: Any = None
         self.args: tuple[Array, ...] = ()
@@ -267,11 +267,6 @@ class Bound:
         with self.lock:
             self.run(*self.args, *self.given(item, item))
             return self.value(), self.share()
-
-
-def _reader(array: Array) -> Callable[[], Any]:
-    """What gives the numbers of a buffer so that the next step will not overwrite them: on the host one as a float."""
-    return array.item if type(array).__module__ == "numpy" and not array.ndim else array.copy
 
 
 def _shapes(data: Data | None) -> tuple[Any, ...]:
