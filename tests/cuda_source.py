@@ -11,7 +11,7 @@ from tests.tables import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
 from tests.test_losses import case
 from xpnn import Adam, Dense, Network, PReLU, mlp
 from xpnn.compile import traced
-from xpnn.compile.cupy import steps
+from xpnn.compile.launches import steps
 from xpnn.compile.plan import Plan
 from xpnn.compile.rows import together
 from xpnn.compile.steps import Steps

@@ -24,6 +24,15 @@ def rounded(array: np.ndarray, compute: int) -> np.ndarray:
     return ((bits + half) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
 
 
+def stack(pointer: int, rows: int, columns: int, leading: int, step: int, count: int, kind: Any) -> np.ndarray:
+    """The matrices that lie there, each by column."""
+    size = np.dtype(kind).itemsize
+    last = max(0, step) * (count - 1) + leading * max(0, columns - 1) + rows
+    numbers = np.frombuffer((ctypes.c_char * (last * size)).from_address(pointer), kind)
+    strides = (step * size, size, leading * size)
+    return np.lib.stride_tricks.as_strided(numbers, (count, rows, columns), strides)
+
+
 def _gemm(handle, transa, transb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, *rest):
     """The product as NVIDIA's documentation has it: matrices lie by column, op(A) is m x k, C is m x n."""
     c_type, ldc, step_c, count, compute, _ = rest
@@ -35,19 +44,12 @@ def _gemm(handle, transa, transb, m, n, k, alpha, a, a_type, lda, step_a, b, b_t
     number = ctypes.c_float if a_type == 0 else ctypes.c_double
     assert number.from_address(alpha).value == 1.0 and number.from_address(beta).value == 0.0
 
-    def stack(pointer, rows, columns, leading, step):
-        size = np.dtype(kind).itemsize
-        last = max(0, step) * (count - 1) + leading * max(0, columns - 1) + rows
-        numbers = np.frombuffer((ctypes.c_char * (last * size)).from_address(pointer), kind)
-        strides = (step * size, size, leading * size)
-        return np.lib.stride_tricks.as_strided(numbers, (count, rows, columns), strides)
-
     def work() -> None:
-        first = stack(a, rows_a, m if transa else k, lda, step_a)
-        second = stack(b, rows_b, k if transb else n, ldb, step_b)
+        first = stack(a, rows_a, m if transa else k, lda, step_a, count, kind)
+        second = stack(b, rows_b, k if transb else n, ldb, step_b, count, kind)
         first, second = rounded(first, compute), rounded(second, compute)
         first = first.swapaxes(1, 2) if transa else first
-        stack(c, m, n, ldc, step_c)[...] = first @ (second.swapaxes(1, 2) if transb else second)
+        stack(c, m, n, ldc, step_c, count, kind)[...] = first @ (second.swapaxes(1, 2) if transb else second)
 
     stream, workspace = handles[handle]
     assert stream == STREAMS[-1].ptr, "the product goes to another stream than the current one"
@@ -79,7 +81,7 @@ def _set_workspace(handle, pointer, size) -> int:
     return 0
 
 
-def _answering(function: Any) -> Any:
+def answering(function: Any) -> Any:
     """An error cannot go through C: it becomes a status."""
 
     def call(*args: Any) -> int:
@@ -103,5 +105,5 @@ def pretended() -> Any:
     }
     loaded = types.SimpleNamespace()
     for name, function in functions.items():
-        setattr(loaded, name, ctypes.CFUNCTYPE(ctypes.c_int, *cublas.SIGNATURES[name])(_answering(function)))
+        setattr(loaded, name, ctypes.CFUNCTYPE(ctypes.c_int, *cublas.SIGNATURES[name])(answering(function)))
     return cublas.typed(loaded)

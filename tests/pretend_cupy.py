@@ -21,12 +21,12 @@ import array_api_compat.numpy as real
 import numpy as np
 from scipy import special as scipy_special
 
-from tests import c_kernels
+from tests import c_kernels, pretend_cublaslt
 from tests.pretend_cublas import pretended
 from tests.pretend_memory import TOTAL, MemoryPool, OutOfMemoryError, Pointer, held, memory
 from tests.pretend_streams import STREAMS, Event, Stream, put
 from xpnn import availability
-from xpnn.compile import cublas
+from xpnn.compile import cublas, cublaslt
 
 MODULES = ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special", "array_api_compat.cupy")
 
@@ -345,7 +345,8 @@ class installed:
         pinned.empty_pinned = _empty_pinned  # type: ignore[attr-defined]
         special.erf = lambda x: _called(scipy_special.erf, x)  # type: ignore[attr-defined]
         sys.modules.update(dict(zip(MODULES, (module, pinned, scipy, special, namespace), strict=True)))
-        self.library, cublas.library = cublas.library, pretended
+        self.libraries = cublas.library, cublaslt.library
+        cublas.library, cublaslt.library = pretended, pretend_cublaslt.pretended
         availability.status.cache_clear()
         self._forget()
         return module
@@ -356,7 +357,7 @@ class installed:
                 sys.modules.pop(name, None)
             else:
                 sys.modules[name] = module
-        cublas.library = self.library
+        cublas.library, cublaslt.library = self.libraries
         self._forget()
         availability.status.cache_clear()
 

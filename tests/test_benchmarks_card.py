@@ -225,13 +225,14 @@ def test_the_command_on_a_pretended_card(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(card, "measure", lambda backend, dtypes: {dtype: tops[dtype] for dtype in dtypes})
     arguments = ["--backend", "cupy", "--only", "W1", "--rounds", 2, "--seconds", 0.001, "--json", path]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *map(str, arguments)])
+    monkeypatch.setenv("XPNN_EPILOGUES", "0")  # a peer sets it, of what should be its own process
     with pretend_cupy.installed():
         benchmarks.main()
     results = json.loads(path.read_text())
     assert {"card", "driver", "cuda", "cupy", "versions", "date"} <= set(results["machine"])
     assert results["machine"]["card"] == "a CPU that pretends" and results["machine"]["cuda"] == "12.9"
-    assert set(results["microseconds"]["W1"]) == {"limit", "xpnn", "xpnn eager"}
-    assert set(results["samples_a_second"]["W1"]) == {"limit", "xpnn", "xpnn eager"}
+    assert set(results["microseconds"]["W1"]) == {"limit", "xpnn", "xpnn epilogues", "xpnn eager"}
+    assert set(results["samples_a_second"]["W1"]) == {"limit", "xpnn", "xpnn epilogues", "xpnn eager"}
     assert results["left_out"]["PyTorch eager"] == results["left_out"]["JAX scan"] == "no GPU"
     assert results["left_out"]["scikit-learn"] == "it computes on the processor alone"
     assert results["left_out"]["xpnn loop"] == "one network is xpnn's own figure"

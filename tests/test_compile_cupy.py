@@ -9,7 +9,7 @@ import pytest
 from tests.c_kernels import COMPILER, SANITIZER, built, reducing
 from tests.cuda_source import kernels, plans
 from xpnn.compile.cuda import TYPES, Cluster, Reduction, cluster_source, literal, reduction_source
-from xpnn.compile.cupy import source, steps
+from xpnn.compile.launches import source, steps
 from xpnn.compile.namespace import ELEMENTWISE, FLOATING, REDUCTIONS
 from xpnn.compile.plan import Plan, Unit
 from xpnn.compile.rows import COLUMNS, Rows, rows_source, together

@@ -92,7 +92,7 @@ def counted(plan: Any) -> Step:
     The copies of a step's numbers to where a graph looks for them, and of its loss, are not in the plan.
     """
     from xpnn.compile.cost import total
-    from xpnn.compile.cupy import steps
+    from xpnn.compile.launches import steps
 
     found = total(node for unit in plan.units for node in unit.nodes)
     kernels, moved = 0, 0

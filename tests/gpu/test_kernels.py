@@ -3,10 +3,13 @@
 CuPy itself writes the text around ours, so that its names and macros are the real ones; NVRTC compiles it.
 """
 
+import ctypes
+
 import numpy as np
 import pytest
 
 from tests.cuda_source import kernels
+from xpnn.compile import cublas, cublaslt
 from xpnn.compile.cuda import OPTIONS as OWN_OPTIONS
 from xpnn.compile.cuda import Cluster, Reduction
 from xpnn.compile.rows import Rows
@@ -131,3 +134,29 @@ def test_every_kernel_compiles(architecture):
 def test_what_does_not_compile_is_noticed():
     with pytest.raises(pytest.fail.Exception, match="undefined"):
         compiled('extern "C" __global__ void f(float *x) { *x = undefined_function(*x); }', "sm_75")
+
+
+def test_cublaslt_takes_what_it_is_told():
+    """Descriptors are made on the host: the library itself says whether names, sizes and values are right."""
+    try:
+        loaded = cublaslt.library()
+    except Exception as error:
+        pytest.skip(f"cuBLASLt cannot be loaded: {error}")
+    stacks = cublas.Matrices(0, 0, 10, 50), cublas.Matrices(0, 1, 800, 600), cublas.Matrices(0, 0, 12, 70)
+    asked = cublaslt.Asked("relu_bias", "float32", 77, (10, 32, 784), stacks, 4, 9, (4, 16, 256))
+    launch = cublaslt.Launch(loaded, asked)
+
+    def read(what, made, kinds):
+        function, found = getattr(loaded, f"cublasLt{what}GetAttribute"), []
+        function.argtypes = (*cublaslt.SIGNATURES[f"cublasLt{what}SetAttribute"], ctypes.c_void_p)
+        for name, kind in kinds.items():
+            value = kind()
+            assert function(made, name, ctypes.byref(value), ctypes.sizeof(value), None) == 0
+            found.append(value.value)
+        return found
+
+    numbers = dict.fromkeys((0, 1, 3, 4), ctypes.c_int32) | {7: ctypes.c_uint32, 10: ctypes.c_int64}
+    assert read("MatmulDesc", launch._operation, numbers) == [77, 0, 0, 1, 6, 9]
+    kinds = {2: ctypes.c_uint64, 3: ctypes.c_uint64, 4: ctypes.c_int64, 5: ctypes.c_int32, 6: ctypes.c_int64}
+    lying = [read("MatrixLayout", made, kinds) for made in launch._layouts]
+    assert lying == [[10, 784, 10, 4, 50], [32, 784, 800, 4, 600], [10, 32, 12, 4, 70]]

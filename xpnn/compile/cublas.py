@@ -11,6 +11,7 @@ import ctypes
 import functools
 import math
 import threading
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -64,9 +65,9 @@ def library() -> Any:
     return typed(ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path))
 
 
-def typed(loaded: Any) -> Any:
+def typed(loaded: Any, signatures: Mapping[str, tuple[Any, ...]] = SIGNATURES) -> Any:
     """A library whose functions know the types of their arguments."""
-    for name, arguments in SIGNATURES.items():
+    for name, arguments in signatures.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, _INT
     return loaded
@@ -83,10 +84,10 @@ class Handle:
     def __init__(self, device: int):
         left = _left.setdefault(device, [])
         try:
-            self.value = left.pop()
+            self.value: Any = left.pop()
         except IndexError:
             made = _POINTER()
-            _checked("cublasCreate_v2", library().cublasCreate_v2(ctypes.byref(made)))
+            checked("cublasCreate_v2", library().cublasCreate_v2(ctypes.byref(made)))
             self.value = made.value
         self._left = left
 
@@ -120,7 +121,8 @@ class Products:
         self._cupy, self.precision, self._library = cupy, precision, library()
         device = cupy.cuda.Device()
         size = workspace(device, large)
-        self._device, self._size, self._workspace = device.id, size, cupy.cuda.alloc(size)
+        self._device, self.size, self._workspace = device.id, size, cupy.cuda.alloc(size)
+        self.workspace = self._workspace.ptr
         self.prepare()
 
     def prepare(self) -> None:
@@ -129,10 +131,10 @@ class Products:
 
     def begin(self, stream: Any) -> None:
         """The products that follow go to this stream."""
-        self._handle = handle(self._device)
-        _checked("cublasSetStream_v2", self._library.cublasSetStream_v2(self._handle, stream.ptr))
-        given = self._handle, self._workspace.ptr, self._size  # which a new stream takes away
-        _checked("cublasSetWorkspace_v2", self._library.cublasSetWorkspace_v2(*given))
+        self.handle, self.stream = handle(self._device), stream.ptr
+        checked("cublasSetStream_v2", self._library.cublasSetStream_v2(self.handle, self.stream))
+        given = self.handle, self.workspace, self.size  # which a new stream takes away
+        checked("cublasSetWorkspace_v2", self._library.cublasSetWorkspace_v2(*given))
 
     def __call__(self, a: Array, b: Array, out: Array) -> None:
         """out = a @ b, for (..., m, k) and (..., k, n) of one dtype, float32 or float64."""
@@ -158,13 +160,13 @@ class Products:
         one, zero = number(1.0), number(0.0)
         compute = COMPUTE[str(out.dtype), self.precision if str(out.dtype) == "float32" else None]
         status = self._library.cublasGemmStridedBatchedEx(
-            *(self._handle, second.transposed, first.transposed, columns, rows, a.shape[-1], ctypes.addressof(one)),
+            *(self.handle, second.transposed, first.transposed, columns, rows, a.shape[-1], ctypes.addressof(one)),
             *(second.pointer, kind, second.leading, second.step),
             *(first.pointer, kind, first.leading, first.step),
             *(ctypes.addressof(zero), to.pointer, kind, to.leading, to.step),
             *(math.prod(lead), compute, DEFAULT_ALGORITHM),
         )
-        _checked("cublasGemmStridedBatchedEx", status)
+        checked("cublasGemmStridedBatchedEx", status)
         return True
 
 
@@ -219,6 +221,7 @@ def _step(shape: list[int], strides: list[int], lead: tuple[int, ...]) -> int | 
     return step
 
 
-def _checked(name: str, status: int) -> None:
+def checked(name: str, status: int) -> None:
+    """Raise CublasError where the status of a call is not success."""
     if status:
         raise CublasError(f"{name} of cuBLAS gave status {status}")

@@ -1,8 +1,7 @@
 """A plan as a program for CuPy: clusters and reductions are kernels of our own, products go to cuBLAS.
 
 Everything runs on the caller's current stream, into buffers that are allocated once, and nothing waits for the
-device. What is launched to the same places a second time is captured, and replayed as a CUDA graph. What is computed by
-which kernel is found without CuPy (`steps`, `source`), which only `Program` imports.
+device. What is launched to the same places a second time is captured, and replayed as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpnn.compile.capture import Replay
 from xpnn.compile.cublas import products
-from xpnn.compile.cuda import OPTIONS, Cluster, Reduction, cluster_source, reduction_source
+from xpnn.compile.cublaslt import Epilogues, wanted
+from xpnn.compile.cuda import OPTIONS, Cluster, Reduction
+from xpnn.compile.launches import Joined, Step, parts, source, steps
 from xpnn.compile.memory import Home, part
-from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
-from xpnn.compile.plan import Plan, Unit
-from xpnn.compile.rows import Rows, rows_source
+from xpnn.compile.plan import Plan
+from xpnn.compile.rows import Rows
 from xpnn.compile.simplify import apply, constant
 from xpnn.compile.trace import Node, Untraceable
 
@@ -33,59 +33,6 @@ LARGE = 8 << 20
 COPIED = 1 << 20
 """Arguments of up to so many bytes are copied to a place of their own, so that a graph finds them there; for what is
 larger the launches themselves are cheap beside the work."""
-
-
-class Step(NamedTuple):
-    """What is launched at once."""
-
-    node: Node  # the last that it computes
-    kernel: Cluster | Rows | Reduction | None
-    reads: tuple[Node, ...]
-    writes: tuple[Node, ...]
-
-
-def steps(plan: Plan) -> list[Step]:
-    """The kernels and calls of a plan in their order.
-
-    >>> from xpnn.compile.trace import Graph
-    >>> graph = Graph()
-    >>> x, w = graph.input("x", (8, 3), "float32"), graph.input("w", (3, 2), "float32")
-    >>> plan = Plan({"y": graph.xp.tanh(x @ w) * 2.0}, {"y": "fresh"}, products=False, cluster=True)
-    >>> [step.node.op if step.kernel is None else step.kernel.name for step in steps(plan)]
-    ['matmul', 'xpnn_tanh_multiply_679fc85b']
-    """
-    return [_step(unit) for unit in plan.units]
-
-
-def _step(unit: Unit) -> Step:
-    node = unit.nodes[-1]
-    if len(unit.nodes) > 1 and any(one.op in REDUCTIONS for one in unit.nodes):
-        rows = rows_source(unit)
-        return Step(node, rows, rows.reads, rows.writes)
-    if node.op in ELEMENTWISE:
-        cluster = cluster_source(unit)
-        return Step(node, cluster, cluster.reads, cluster.writes)
-    return Step(node, reduction_source(node) if node.op in REDUCTIONS else None, node.args, unit.writes)
-
-
-def source(plan: Plan) -> str:
-    """The kernels of a plan, and what is called in which order, for people to read."""
-    names = {node: name for name, node in plan.inputs.items()}
-    names |= {node: f"c{i}" for i, node in enumerate(plan.constants)}
-    names |= {node: f"v{i}" for i, node in enumerate(plan.order)}
-    made = steps(plan)
-    first = {step.writes[0]: step for step in made}  # where in the order it is shown
-    lines = []
-    for node in plan.order:
-        if node in plan.views:
-            lines.append(f"{names[node]} = {node.op}({names[node.args[0]]})  # {node.shape}, no copy")
-        elif node in first:
-            step = first[node]
-            results, args = (", ".join(names[one] for one in nodes) for nodes in (step.writes, step.reads))
-            called = node.op if step.kernel is None else step.kernel.name
-            lines.append(f"{results} = {called}({args})  # {node.shape} {node.dtype}")
-    kernels = dict.fromkeys(str(step.kernel) for step in made if step.kernel is not None)
-    return "\n\n".join([*kernels, "\n".join(lines)]) + "\n"
 
 
 class Program:
@@ -105,11 +52,15 @@ class Program:
         self.plan = plan
         self.bound = [name for name in plan.inputs if name in bound]
         self.arguments = [name for name in plan.inputs if name not in bound]
-        self.source = source(plan)
-        made = steps(plan)
-        self.kernels = {step.kernel.name: str(step.kernel) for step in made if step.kernel is not None}
+        operands = [arg.nbytes for node in plan.steps if node.op == "matmul" for arg in (*node.args, node)]
+        self._products = products(cupy, precision, max(operands) > LARGE) if operands else None
+        self._epilogues = Epilogues(self._products) if self._products is not None and wanted() else None
+        made = steps(plan, self._epilogues is not None)
+        self.source = source(plan, self._epilogues is not None)
+        launches = [one for step in made for one in parts(step)]
+        self.kernels = {one.kernel.name: str(one.kernel) for one in launches if one.kernel is not None}
         self._levels: dict[Node, int] = {}
-        touched = [node for step in made for node in (*step.reads, *step.writes)]
+        touched = [node for one in launches for node in (*one.reads, *one.writes)]
         touched += [*plan.outputs.values(), *(node for node, _ in plan.copies)]
         self._touched = {
             level: [node for node in dict.fromkeys(touched) if self._level(node) == level] for level in range(3)
@@ -118,8 +69,6 @@ class Program:
         self._own: Arrays = {}
         for node in self._touched[OWN]:
             self._resolve(node, self._own)
-        operands = [arg.nbytes for node in plan.steps if node.op == "matmul" for arg in (*node.args, node)]
-        self._products = products(cupy, precision, max(operands) > LARGE) if operands else None
         self._calls = [self._call(step) for step in made]
         kept = [node for name, node in plan.outputs.items() if plan.places[name] == "kept"]
         self._kept = {node: self._own[node] if node in self._own else self._empty(node) for node in kept}
@@ -274,6 +223,8 @@ class Program:
             return lambda now: function(*[now[one] for one in both], **size)
         if isinstance(kernel, Reduction):
             return self._reduction(kernel)
+        if isinstance(kernel, Joined):
+            return self._joined(kernel)
         if node.op == "matmul" and self._products is not None:
             multiply, (first, second) = self._products, args
             return lambda now: multiply(now[first], now[second], now[node])
@@ -288,6 +239,17 @@ class Program:
         if node.op == "concat":
             return self._concat(node)
         return lambda now: cupy.copyto(now[node], apply(node, [now[arg] for arg in args], self._xp))
+
+    def _joined(self, joined: Joined) -> Callable[[Arrays], None]:
+        epilogues, plainly = self._epilogues, [self._call(step) for step in (joined.first, joined.second)]
+        a, b = next(step for step in (joined.first, joined.second) if step.kernel is None).reads
+
+        def both(now: Arrays) -> None:
+            if not epilogues(joined.epilogue, now[a], now[b], now[joined.out], now[joined.vector]):  # type: ignore
+                for call in plainly:
+                    call(now)
+
+        return both
 
     def _reduction(self, kernel: Reduction) -> Callable[[Arrays], Any]:
         cupy, node, x = self._cupy, kernel.node, kernel.node.args[0]

@@ -38,6 +38,7 @@ PEERS = {
     "limit": "limit:products",
     "xpnn": "ours:compiled",
     "xpnn jit": "ours:jit",
+    "xpnn epilogues": "ours:epilogues",
     "xpnn eager": "ours:eager",
     "xpnn loop": "ours:loop",
     "tutorial script": "tutorial:script",

@@ -6,6 +6,7 @@ device, and so does bringing a prediction to the host: a GPU has finished when t
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib.util import find_spec
 from time import perf_counter
@@ -26,6 +27,14 @@ def jit(work: Workload, place: str) -> Run:
     if find_spec("numba") is None or work.optimizer is None:
         raise CannotRun("numba is not installed" if work.optimizer else "outputs are not computed by loops of numba's")
     return _run(work, place, compile="jit")
+
+
+def epilogues(work: Workload, place: str) -> Run:
+    """The step with biases, ReLU and biases' gradients in the launches of products, on a GPU."""
+    if not place.startswith("cupy"):
+        raise CannotRun("cuBLASLt is a GPU's")
+    os.environ["XPNN_EPILOGUES"] = "1"  # of this process, which is this peer's alone
+    return compiled(work, place)
 
 
 def eager(work: Workload, place: str) -> Run:
