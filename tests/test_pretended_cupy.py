@@ -18,9 +18,11 @@ from tests.pretend_cublas import calls, handles
 from tests.pretend_cupy import installed
 from tests.pretend_streams import Event, Graph, Stream
 from xpnn import Adam, Network, mlp
+from xpnn.backend import resolve
 from xpnn.compile import cublas, outputs
 from xpnn.compile.cuda import Cluster, Reduction
 from xpnn.compile.rows import Rows
+from xpnn.compile.traced import Traced
 
 pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="g++ is not installed"),
@@ -260,6 +262,21 @@ def test_what_strides_cannot_say_is_computed_all_the_same(cupy):
     a, b, out = rng.normal(size=(4, 6))[:, ::2], rng.normal(size=(3, 5))[::-1], np.empty((4, 5))
     multiply(*(pretend_cupy._of(array, view=True) for array in (a, b, out)))
     np.testing.assert_allclose(out, a @ b)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cupy"])
+def test_a_part_of_columns_may_be_looked_at_in_a_row(backend, cupy):
+    def function(x, w, v, *, xp):
+        product = x @ w
+        return {"both": xp.concat([product, x @ v], axis=1), "row": 2.0 * xp.reshape(product, (16,))}
+
+    rng, there = np.random.default_rng(0), resolve(backend, "float64")
+    arrays = {"x": rng.normal(size=(8, 3)), "w": rng.normal(size=(3, 2)), "v": rng.normal(size=(3, 2))}
+    trees = {name: there.asarray(array) for name, array in arrays.items()}
+    traced = Traced(function, trees, lambda name: "fresh", there)
+    found = traced.bind(**trees)(*traced.arguments(*trees)(*trees.values()))
+    for ours, theirs in zip(found, function(**arrays, xp=np).values(), strict=True):
+        np.testing.assert_allclose(there.to_host(ours), theirs, rtol=1e-12)
 
 
 def test_an_error_of_cublas_says_which_call(cupy, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnn.compile.namespace import COMPARISONS, FLOATING, TESTS
+from xpnn.compile.namespace import COMPARISONS, TESTS
 from xpnn.compile.plan import Unit
 from xpnn.compile.simplify import uniform
 from xpnn.compile.trace import Node, Untraceable
@@ -82,7 +82,6 @@ OPTIONS = ("--fmad=false",)
 """For the compiler: a product and a sum are rounded one after the other, as they are when computed eagerly."""
 PARAMETERS = 4096
 """How many bytes of parameters every CUDA kernel may have; an array takes 16, and 16 for each of its axes."""
-FUNCTIONS = {"pow", "atan2", "hypot", "copysign", "nextafter", "ceil", "floor", "trunc", *FLOATING, *TESTS}
 
 _HEAD = "template <typename T> __device__ T xpnn_"
 HELPERS = {
@@ -286,8 +285,6 @@ def expression(node: Node, names: dict[Node, str], helpers: dict[str, str]) -> s
     if helper in HELPERS:
         helpers[helper] = _HEAD + HELPERS[helper]
         return f"xpnn_{op}({', '.join(args)})"
-    if op not in FUNCTIONS:
-        raise Untraceable(f"{op} in CUDA C")
     return f"{op}({', '.join(args)})"
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn.compile.namespace import ELEMENTWISE
-from xpnn.compile.simplify import counted
+from xpnn.compile.simplify import apply, counted
 from xpnn.compile.trace import Node
 
 
@@ -83,11 +83,18 @@ class Memory:
                 axis, node, start = concat.options["axis"], plan.root(arg), stop
                 stop += arg.shape[axis]
                 free = node in self._number and node not in found and node not in self._results
-                if free and node.op != "concat" and node not in plan.turned and _only_reshaped(arg, node):
-                    slot = part(plan.form(concat), axis, start, stop)
-                    if np.may_share_memory(slot, slot.reshape(node.shape)):
-                        found[node] = (concat, axis, start, stop)
+                plain = free and node.op != "concat" and node not in plan.turned and _only_reshaped(arg, node)
+                if plain and self._seen_there(node, part(plan.form(concat), axis, start, stop)):
+                    found[node] = (concat, axis, start, stop)
         return found
+
+    def _seen_there(self, node: Node, slot: np.ndarray) -> bool:
+        """Whether the node and all that looks at it can look at this slot, none of them needing a copy."""
+        forms = {node: slot.reshape(node.shape)}
+        for view in self.plan.order if np.may_share_memory(slot, forms[node]) else ():
+            if view in self.plan.views and view.args[0] in forms:
+                forms[view] = apply(view, [forms[view.args[0]]], np)
+        return all(np.may_share_memory(slot, form) for form in forms.values())
 
     def _wanted_places(self) -> dict[Node, Home]:
         """Results that are put in the place of an input, and what on the way to them could lie there already."""
