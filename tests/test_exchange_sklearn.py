@@ -151,17 +151,17 @@ def test_what_scikit_learn_does_not_have_is_named(case):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="classes must be 3, as the network has, got \\['a', 'b'\\]"):
+    with pytest.raises(ValueError, match="classes must be a list of the 3 that the network has, got \\['a', 'b'\\]"):
         to_sklearn(Network(mlp([4, 3], output="softmax")), classes=["a", "b"])
     for wrong, message in (
         (["a", "a", "b"], "3 different ones, got"),
-        (3, "classes must be 3, as the network has, got 3"),
+        (3, "classes must be a list of the 3 that the network has, got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             to_sklearn(Network(mlp([4, 3], output="softmax")), classes=wrong)
-    with pytest.raises(ValueError, match="classes are those of a network that ends in sigmoid or softmax"):
+    with pytest.raises(ValueError, match="classes go with a network that ends in sigmoid or softmax, not with this"):
         to_sklearn(Network(mlp([4, 2])), classes=["a", "b"])
-    with pytest.raises(TypeError, match=r"take one of them, net\[k\]"):
+    with pytest.raises(TypeError, match=r"give one of them, net\[k\]"):
         to_sklearn(Network(mlp([4, 1]), members=2))
     with pytest.raises(TypeError, match="model must be a network or a fitted estimator"):
         to_sklearn(ours.MLPRegressor())

@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="no modules that a network could be made of"):
         from_torch(nn.Sequential())
     for function in (to_torch, to_torch_state_dict):
-        with pytest.raises(TypeError, match=r"a stack is many networks: take one of them, net\[k\]"):
+        with pytest.raises(TypeError, match=r"a stack is many networks and one is wanted: give one of them, net\[k\]"):
             function(Network(mlp([2, 1]), members=2))
 
 

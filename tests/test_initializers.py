@@ -249,7 +249,7 @@ def test_biases_take_what_needs_no_matrix(initializer):
             "unknown gain 'gelu_': did you mean .* The names are identity, leaky_relu",
         ),
         (lambda: initializers.gain("leaky_relu", slope="steep"), "slope must be a number, got 'steep'"),
-        (lambda: initializers.Initializer()(None, (1,), fan_in=1, fan_out=1), "Initializer does not say how to draw"),
+        (lambda: initializers.Initializer()(None, (1,), fan_in=1, fan_out=1), r"Initializer must define __call__\("),
         (lambda: Normal(std=0.0), "std must be > 0, got 0"),
         (lambda: Normal(mean=math.nan), "mean must be finite, got nan"),
         (lambda: Uniform(0.5, 0.5), r"high must be > low \(0.5\), got 0.5"),

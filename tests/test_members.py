@@ -348,10 +348,10 @@ def test_a_member_is_a_network_of_its_own_and_a_stack_is_made_of_them():
         (lambda net: net.fit(X, Y, optimizer=Adam((0.1, 0.2, 0.3))), ValueError, "each of the 2 members, got 3"),
         (lambda net: net.predict([X]), ValueError, "list with one array for each of the 2 members, got 1"),
         (lambda net: net[2], IndexError, "from 0 to 1, got 2"),
-        (lambda net: net[0][0], TypeError, "lone network has no members"),
+        (lambda net: net[0][0], TypeError, "this is a lone network"),
         (lambda net: net[0].fit(X, Y, rows=[[0]]), ValueError, "of a lone network give x"),
         (lambda net: Network.stack([]), ValueError, "at least one"),
-        (lambda net: Network.stack([net]), ValueError, "lone networks"),
+        (lambda net: Network.stack([net]), ValueError, "networks must be at least one Network"),
         (
             lambda net: Network.stack([net[0], Network(mlp([3, 5, 1]))]),
             ValueError,

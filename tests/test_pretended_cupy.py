@@ -18,6 +18,7 @@ from tests.pretend_cublas import calls, handles
 from tests.pretend_cupy import installed
 from tests.pretend_streams import Event, Graph, Stream
 from xpnn import Adam, Network, mlp
+from xpnn.availability import BackendUnavailable
 from xpnn.backend import resolve
 from xpnn.compile import cublas, outputs
 from xpnn.compile.cuda import Cluster, Reduction
@@ -108,6 +109,13 @@ def test_the_callers_stream_is_the_one_that_works(cupy):
             x = cupy.ndarray(X.shape, "float64")
             x.set(np.asarray(X))  # written last on this stream, right before it is read
             np.testing.assert_allclose(net.predict(x).get(), expected, rtol=1e-12)
+
+
+def test_a_card_that_is_not_there(cupy):
+    with pytest.raises(
+        BackendUnavailable, match="'cupy:7' is not usable here: there are 1 CUDA devices, numbered from 0"
+    ):
+        Network(LAYERS, backend="cupy:7")
 
 
 def test_two_networks_on_two_streams(cupy):

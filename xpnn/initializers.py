@@ -25,7 +25,7 @@ class Initializer(Shown):
     """
 
     def __call__(self, rng: Any, shape: tuple[int, ...], *, fan_in: int, fan_out: int) -> np.ndarray:
-        raise NotImplementedError(f"{type(self).__name__} does not say how to draw initial values")
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(self, rng, shape, *, fan_in, fan_out)")
 
 
 @dataclass(frozen=True)

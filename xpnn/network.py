@@ -76,7 +76,7 @@ class Network(Insight):
         self.layer = Sequential(tuple(activations.get(one) if isinstance(one, str) else one for one in layers))
         sample = self.layer.input_shape
         if sample is None:
-            raise ValueError(f"no layer says how many features the network takes: {list(self.layer.layers)}")
+            raise ValueError(f"layers must say how wide x is, as Dense(2, 8) does, got {list(self.layer.layers)}")
         self.seeds, members = batches.member_seeds(seed, members)
         output, first = self.layer.output_shape(sample), f"{self.layer.layers[0]}, layer 0"
         if len(output) != 1:
@@ -103,7 +103,7 @@ class Network(Insight):
         """
         networks = as_list("networks", networks)
         if not networks or any(not isinstance(net, Network) or net.members is not None for net in networks):
-            raise ValueError(f"networks must be lone networks, at least one, got {networks}")
+            raise ValueError(f"networks must be at least one Network, each with members=None, got {networks}")
         first = networks[0]
         layer = merged([net.layer for net in networks], "layers")
         new = cls(layer.layers, first.backend, seed=[net.seeds[0] for net in networks])

@@ -141,7 +141,7 @@ def joined(each: Sequence[Progress], *, xp: Any) -> Progress:
     if any(started) and not all(started):
         lone = started.index(False)
         raise ValueError(
-            f"member {lone} has not been trained and others have: their optimizer states cannot be stacked"
+            f"network {lone} has not been trained and others have: train all or none, or reset() them, to stack them"
         )
     loss, optimizer = (merged([getattr(one, name) for one in each], name) for name in ("loss", "optimizer"))
     carry = map_arrays(lambda *arrays: xp.stack(arrays), *(one.carry for one in each))

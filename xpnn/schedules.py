@@ -39,7 +39,7 @@ class Schedule(Shown):
     """The contract: `schedule(step)` gives the number, or one number for each member."""
 
     def __call__(self, step: int) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not say what its value is")
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(self, step)")
 
 
 @dataclass(frozen=True)
@@ -356,7 +356,7 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: hyper_parameter(name, value, low=0.0) for name, value in given.items()}
     counts = {name: len(value) for name, value in found.items() if isinstance(value, tuple)}
     if len(set(counts.values())) > 1:
-        raise ValueError(f"each must have one value, or one for each member, got as many as {counts}")
+        raise ValueError(f"each of {', '.join(counts)} must have one value, or one a member, got as many as {counts}")
     return found
 
 

@@ -103,7 +103,7 @@ def read(path: Any) -> Snapshot:
     except (ValueError, RecursionError) as error:
         raise UnusableFile(f"{path}: its text cannot be read: {error}") from None
     if not isinstance(found["network"], dict):
-        raise UnusableFile(f"{path} says nothing of a network")
+        raise UnusableFile(f"{path} describes no network: the files of net.save do")
     return Snapshot(path, tensors, **found)
 
 

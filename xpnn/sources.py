@@ -189,7 +189,7 @@ class Rows:
             if column is None or not column.is_read:
                 continue
             if column.ndim > axes:
-                raise ValueError(f"{column.name} is read in blocks, so its first axis must be the rows: {column.shape}")
+                raise ValueError(f"{column.name}, read in blocks, must begin with the axis of rows, got {column.shape}")
             if class_weight is not None:
                 raise ValueError(f"class_weight needs all of {column.name}, and it is read in blocks: give an array")
         if not self.y.is_read:

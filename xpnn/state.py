@@ -171,7 +171,7 @@ class State:
         7
         """
         if self.members is None:
-            raise TypeError("a lone network has no members to choose from")
+            raise TypeError("net[k] is a member of a stack, and this is a lone network: use it as it is")
         number = operator.index(member)
         if not -self.members <= number < self.members:
             raise IndexError(f"member must be from 0 to {self.members - 1}, got {member}")

@@ -121,7 +121,7 @@ def batches_of(train: Any, rank: int, asked: Asked, seeds: Sequence[int], stacke
         return Blocks(train, rank, asked.batch_size, bool(asked.shuffle), seeds, stacked, backend)  # type: ignore
     data, rows = train if isinstance(train, Chosen) else (train, None)
     if shared and isinstance(train, Chosen) and not train.even:
-        raise ValueError('shuffle="shared" gives all members one order of rows, but they have unequally many')
+        raise ValueError('shuffle="shared" gives members one order, but they have unequally many rows: take True')
     return Batches(data, rank, asked.batch_size, asked.shuffle, seeds, stacked, backend, rows)
 
 

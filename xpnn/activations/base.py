@@ -27,10 +27,10 @@ class Activation(Layer):
     probability: ClassVar[bool] = False
 
     def value(self, x: Array, *, xp: Any) -> tuple[Array, Any]:
-        raise NotImplementedError(f"{type(self).__name__} has no value")
+        raise NotImplementedError(f"{type(self).__name__} must define value(self, x, *, xp)")
 
     def slope(self, kept: Any, *, xp: Any) -> Array:
-        raise NotImplementedError(f"{type(self).__name__} has no slope")
+        raise NotImplementedError(f"{type(self).__name__} must define slope(self, kept, *, xp)")
 
     def forward(self, params, x, *, xp, step=None):
         return self.value(x, xp=xp)

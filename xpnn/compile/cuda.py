@@ -198,7 +198,7 @@ def cluster_source(unit: Unit) -> Cluster:
     reads = dict.fromkeys(arg for node in unit.nodes for arg in node.args if not uniform(arg) and arg not in within)
     arrays = len(reads) + len(unit.writes)
     if arrays * (16 + 16 * unit.nodes[0].ndim) > PARAMETERS - 64:  # where the indices are
-        raise Untraceable(f"{arrays} arrays in one kernel")
+        raise Untraceable(f"{arrays} arrays in one kernel, more than it takes")
     names = {node: f"a{i}" for i, node in enumerate(reads)} | {node: f"t{i}" for i, node in enumerate(unit.nodes)}
     helpers = dict[str, str]()
     lines = [

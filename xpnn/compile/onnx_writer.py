@@ -201,13 +201,12 @@ class Writer:
 
     def _fold(self, node: Node) -> None:
         """Compute what depends on the network's arrays alone."""
+        if self.varies(node):
+            return
         if node.op == "input":
             label = node.options["name"]
             if label in self._values:
                 self._known[node] = self._values[label], label
-        elif self.varies(node):
-            if node.op == "constant" and not uniform(node):
-                raise self.refused(node, "whose shape hangs on how many rows there are")
         elif node.op == "constant":
             self._known[node] = constant(node), "number" if uniform(node) else "constant"
         elif node.op != "onnx" and node.args and all(arg in self._known for arg in node.args):

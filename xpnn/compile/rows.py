@@ -139,7 +139,7 @@ def rows_source(unit: Unit) -> Rows:
     lead = nodes[0].shape[:-1]
     reads = dict.fromkeys(arg for node in nodes for arg in node.args if not uniform(arg) and arg not in within)
     if (len(reads) + len(unit.writes)) * (16 + 16 * nodes[0].ndim) > PARAMETERS - 64:
-        raise Untraceable(f"{len(reads) + len(unit.writes)} arrays in one kernel")
+        raise Untraceable(f"{len(reads) + len(unit.writes)} arrays in one kernel, more than it takes")
     names = {node: f"a{k}[{_index(node, lead)}]" for k, node in enumerate(reads)}
     names |= {node: f"t{k}{'[j]' if _wide(node) else ''}" for k, node in enumerate(nodes)}
     helpers, lines, loop = dict[str, str](), list[str](), list[str]()

@@ -90,7 +90,7 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
     weights = [[np.array(net.backend.to_host(params[name])) for params in dense] for name in ("weight", "bias")]
     binarizer = None
     if kind is MLPRegressor and classes is not None:
-        raise ValueError("classes are those of a network that ends in sigmoid or softmax, and this one does not")
+        raise ValueError("classes go with a network that ends in sigmoid or softmax, not with this: leave them out")
     if kind is MLPClassifier:
         width = net.layer.output_shape(net.shapes.sample)[-1]
         several = ending == "logistic" and width > 1  # yes or no for each of several labels
@@ -98,7 +98,7 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
         classes = np.arange(max(width, 2)) if classes is None else np.asarray(classes)
         count = width if width > 1 else 2
         if classes.shape != (count,):
-            raise ValueError(f"classes must be {count}, as the network has, got {classes.tolist()}")
+            raise ValueError(f"classes must be a list of the {count} that the network has, got {classes.tolist()}")
         if not several:
             classes, order = np.unique(classes, return_index=True)
             if len(classes) != count:

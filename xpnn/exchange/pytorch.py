@@ -18,7 +18,7 @@ from xpnn.layers import Layer
 from xpnn.network import Network
 
 Array = Any
-STACK = "a stack is many networks: take one of them, net[k]"
+STACK = "a stack is many networks and one is wanted: give one of them, net[k]"
 
 
 def from_torch(source: Any, layers: Any = None, backend: Any = "numpy", dtype: Any = None) -> Network:

@@ -97,11 +97,11 @@ class Layer(Shown):
 
     def forward(self, params: Tree, x: Array, *, xp: Any, step: Step | None = None) -> tuple[Array, Any]:
         """The output and whatever `backward` needs; `step` is None at inference."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, params, x, *, xp, step=None)")
 
     def backward(self, params: Tree, cache: Any, dy: Array, *, xp: Any) -> tuple[Array, Tree]:
         """The gradients with respect to the input and to each learned parameter, from that of the output."""
-        raise NotImplementedError(f"{type(self).__name__} has no backward")
+        raise NotImplementedError(f"{type(self).__name__} must define backward(self, params, cache, dy, *, xp)")
 
     def gradients(self, params: Tree, cache: Any, dy: Array, *, xp: Any) -> Tree:
         """Only the parameters' gradients, for a first layer, whose input nobody differentiates.
@@ -119,7 +119,7 @@ class Layer(Shown):
 
         Its gradient is part of what `backward` gives.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no penalty")
+        raise NotImplementedError(f"{type(self).__name__} must define penalty(self, params, cache, *, xp)")
 
 
 def walk(layer: Layer, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Layer]]:

@@ -70,7 +70,7 @@ class Loss(Shown):
         """
         look = xp is None
         if own := [name for name in self.numbers if isinstance(getattr(self, name), tuple)]:
-            raise ValueError(f"{own[0]} of {self} has one number for each member of a stack: one is wanted here")
+            raise ValueError(f"{own[0]} of {self} must be one number in a call by hand, got one for each member")
         if xp is None:
             prediction, xp = by_hand(prediction)
             target = _like(target, prediction, self.targets, xp)
@@ -87,7 +87,7 @@ class Loss(Shown):
         return xp.sum(share * rows, axis=-1), gradient * share[..., None]
 
     def terms(self, prediction: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
-        raise NotImplementedError(f"{type(self).__name__} does not say what an error costs")
+        raise NotImplementedError(f"{type(self).__name__} must define terms(self, prediction, target, *, xp)")
 
     def target_width(self, outputs: int) -> int:
         """How many targets a row has for so many outputs; raises ValueError where they do not go together."""

@@ -62,7 +62,7 @@ class Metric:
         return self.value(prediction, target, xp=xp, weight=weight, **({"multilabel": True} if multilabel else {}))
 
     def value(self, prediction: Array, target: Array, *, xp: Any, weight: Array | None = None) -> Array:
-        raise NotImplementedError(f"{type(self).__name__} does not say what it measures")
+        raise NotImplementedError(f"{type(self).__name__} must define value(self, prediction, target, *, xp, weight)")
 
     def check_shapes(self, prediction: Array, target: Array, weight: Array | None, multilabel: bool = False) -> None:
         """Raise where the shapes would broadcast to something that nobody meant."""

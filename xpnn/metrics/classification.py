@@ -100,7 +100,7 @@ class _Found(Metric):
 
     def share_of_said(self) -> float:
         """The a of the formula."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which rows it counts")
+        raise NotImplementedError(f"{type(self).__name__} must define share_of_said(self)")
 
     def check_columns(self, columns, multilabel):
         super().check_columns(columns, multilabel)

@@ -49,7 +49,7 @@ class _MeanOfRows(Metric):
     needs: ClassVar = "predictions"
 
     def cost(self, prediction, target, *, xp):
-        raise NotImplementedError(f"{type(self).__name__} does not say what an error costs")
+        raise NotImplementedError(f"{type(self).__name__} must define cost(self, prediction, target, *, xp)")
 
     def value(self, prediction, target, *, xp, weight=None):
         cost = self.cost(prediction, target, xp=xp)

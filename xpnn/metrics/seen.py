@@ -54,7 +54,8 @@ numbers: take a loss of classes, or end in a probability
         if kind != "classes" and target.shape[-1] != outputs:
             raise ValueError(f"metric {name} needs an output for each target, got {outputs} for {target.shape[-1]}")
     elif needs not in OF_CLASSES:
-        raise ValueError(f"metric {name} has unknown needs, {needs!r}")
+        known = ", ".join(("scores", "probabilities", "predictions", "labels", *OF_CLASSES))
+        raise ValueError(f"metric {name} has unknown needs, {needs!r}: there are {known}")
     else:
         ends = f"under {label} a network that ends in {ending}"
         if kind == "numbers":

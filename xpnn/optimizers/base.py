@@ -147,7 +147,7 @@ class Optimizer(Shown):
         self, params: Array, grads: Array, state: Any, hyper: Mapping[str, Array], *, xp: Any
     ) -> tuple[Array, Any]:
         """The parameters and the rule's state after one step of the rule alone."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule")
+        raise NotImplementedError(f"{type(self).__name__} must define rule(self, params, grads, state, hyper, *, xp)")
 
     def init(self, params: Array, *, xp: Any) -> Any:
         """The state before the first update: nested NamedTuples of arrays, or () for none."""

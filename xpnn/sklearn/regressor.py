@@ -296,7 +296,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                     return outputs
             except ValueError:
                 continue
-        raise ValueError(f"loss {self.loss!r} takes no {wanted} targets")
+        raise ValueError(f"loss {self.loss!r} has no number of outputs for {wanted} targets, by its target_width")
 
     def _weighted(self, labels, weight, incremental):
         return weight
