@@ -36,6 +36,14 @@ class Bent(Dense):
         return (99,)
 
 
+class Narrow(Dense):
+    """A layer whose gradient has not the shape of its input."""
+
+    def backward(self, params, cache, dy, *, xp):
+        dx, grads = super().backward(params, cache, dy, xp=xp)
+        return dx[..., :1], grads
+
+
 class Read:
     """Rows that are read by slices, as of a file."""
 
@@ -201,6 +209,11 @@ REFUSED = {
         lambda: check_gradients(Bent(2, 3), np.ones((4, 2))),
         AssertionError,
         r"Bent\(2, 3\): output of shape \(4, 3\) is not what output_shape promises",
+    ),
+    "a gradient of another shape": (
+        lambda: check_gradients(Narrow(2, 3), np.ones((4, 2))),
+        AssertionError,
+        r"Narrow\(2, 3\): gradient of x: shape .* is not \(4, 2\)",
     ),
 }
 
