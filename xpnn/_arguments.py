@@ -75,6 +75,7 @@ def named(
 
 
 AT_LEAST_ZERO = {"low": 0.0}
+ABOVE_ZERO = {"low": 0.0, "open_low": True}
 BELOW_ONE = {"low": 0.0, "high": 1.0, "open_high": True}
 
 
@@ -137,6 +138,25 @@ def check_flag(name: str, value: Any, hint: str = "") -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}{f': {hint}' if hint else ''}")
     return value
+
+
+def check_choice(name: str, value: Any, among: Iterable[str]) -> str:
+    """Which of some names is meant, in any case; raises unless one is."""
+    return lookup(name, value, {one: one for one in among})
+
+
+def settle(settings: Any, check: Callable[..., Any], *names: str, **bounds: Any) -> None:
+    """Put what `check(name, value, **bounds)` gives in the place of these fields of a frozen dataclass.
+
+    >>> from xpnn import Dropout
+    >>> dropout = Dropout(0.5)
+    >>> settle(dropout, check_number, "rate", high=0.25)
+    Traceback (most recent call last):
+        ...
+    ValueError: rate must be <= 0.25, got 0.5
+    """
+    for name in names:
+        object.__setattr__(settings, name, check(name, getattr(settings, name), **bounds))
 
 
 def as_list(name: str, values: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnn._arguments import BELOW_ONE, Shown, check_count, check_number, lookup, named
+from xpnn._arguments import ABOVE_ZERO, BELOW_ONE, Shown, check_count, check_number, lookup, named, settle
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Constant(Initializer):
     value: float = 0.0
 
     def __post_init__(self):
-        object.__setattr__(self, "value", check_number("value", self.value))
+        settle(self, check_number, "value")
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         return np.full(shape, self.value)
@@ -72,10 +72,9 @@ class TruncatedNormal(Initializer):
     decimals: int | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
-        object.__setattr__(self, "bound", check_number("bound", self.bound, low=0.0, open_low=True))
+        settle(self, check_number, "std", "bound", **ABOVE_ZERO)
         if self.decimals is not None:
-            object.__setattr__(self, "decimals", check_count("decimals", self.decimals, low=0))
+            settle(self, check_count, "decimals", low=0)
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         from scipy.special import ndtr, ndtri
@@ -98,8 +97,8 @@ class Normal(Initializer):
     std: float = 0.05
 
     def __post_init__(self):
-        object.__setattr__(self, "mean", check_number("mean", self.mean))
-        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
+        settle(self, check_number, "mean")
+        settle(self, check_number, "std", **ABOVE_ZERO)
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         return rng.normal(self.mean, self.std, shape)
@@ -118,8 +117,7 @@ class Uniform(Initializer):
     high: float = 0.05
 
     def __post_init__(self):
-        object.__setattr__(self, "low", check_number("low", self.low))
-        object.__setattr__(self, "high", check_number("high", self.high))
+        settle(self, check_number, "low", "high")
         if self.high <= self.low:
             raise ValueError(f"high must be > low ({self.low:g}), got {self.high:g}")
 
@@ -158,9 +156,9 @@ def _factor(value: Any) -> float:
     return gain(value) if isinstance(value, str) else value
 
 
-def _checked_gain(value: Any) -> float | str:
+def _check_gain(name: str, value: Any) -> float | str:
     known = isinstance(value, str) and gain(value)
-    return value if known else check_number("gain", value, low=0.0, open_low=True)
+    return value if known else check_number(name, value, **ABOVE_ZERO)
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class VarianceScaling(Initializer):
     included: ClassVar[float] = 1.0  # the gain that `scale` holds already
 
     def __post_init__(self):
-        object.__setattr__(self, "gain", _checked_gain(self.gain))
+        settle(self, _check_gain, "gain")
 
     def __call__(self, rng, shape, *, fan_in, fan_out):
         factor = _factor(self.gain) / (self.included if isinstance(self.gain, str) else 1.0)
@@ -275,7 +273,7 @@ class Orthogonal(Initializer):
     gain: float | str = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "gain", _checked_gain(self.gain))
+        settle(self, _check_gain, "gain")
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         _check_matrix(self, shape)
@@ -312,8 +310,8 @@ class Sparse(Initializer):
     std: float = 0.01
 
     def __post_init__(self):
-        object.__setattr__(self, "sparsity", check_number("sparsity", self.sparsity, **BELOW_ONE))
-        object.__setattr__(self, "std", check_number("std", self.std, low=0.0, open_low=True))
+        settle(self, check_number, "sparsity", **BELOW_ONE)
+        settle(self, check_number, "std", **ABOVE_ZERO)
 
     def __call__(self, rng, shape, *, fan_in=1, fan_out=1):
         _check_matrix(self, shape)

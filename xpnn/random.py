@@ -62,7 +62,7 @@ def bits(key: Array, shape: tuple[int, ...], *, xp: Any) -> Array:
     lead = (
         *key.shape[:-1],
         *(1 for _ in shape),
-    )  # so one kernel draws and uses them
+    )  # their rank at once: what uses the bits draws them
     word = mix(mix(position + xp.reshape(key[..., :1], lead)) ^ xp.reshape(key[..., 1:], lead))
     return word & 0x7FFFFFFF
 

@@ -18,6 +18,7 @@ from itertools import accumulate, pairwise, repeat
 from typing import Any
 
 from xpnn._arguments import (
+    ABOVE_ZERO,
     AT_LEAST_ZERO,
     BELOW_ONE,
     Number,
@@ -30,7 +31,6 @@ from xpnn._arguments import (
     named,
 )
 
-ABOVE_ZERO = {"low": 0.0, "open_low": True}
 FACTOR = {"low": 0.0, "high": 1.0, "open_low": True}
 
 

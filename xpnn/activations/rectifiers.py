@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn._arguments import check_number
+from xpnn._arguments import check_number, settle
 from xpnn.activations.base import Activation
 from xpnn.layers.base import Array
 from xpnn.layers.prelu import PReLU
@@ -37,8 +37,7 @@ class LeakyReLU(Activation):
     negative_slope: float = 0.01
 
     def __post_init__(self):
-        slope = check_number("negative_slope", self.negative_slope, low=0.0, high=1.0)
-        object.__setattr__(self, "negative_slope", slope)
+        settle(self, check_number, "negative_slope", low=0.0, high=1.0)
 
     def value(self, x, *, xp):
         y = xp.maximum(x, self.negative_slope * x)
@@ -62,7 +61,7 @@ class ELU(Activation):
     alpha: float = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "alpha", check_number("alpha", self.alpha, low=0.0))
+        settle(self, check_number, "alpha", low=0.0)
 
     def value(self, x, *, xp):
         y = xp.maximum(x, 0.0) + self.alpha * xp.expm1(xp.minimum(x, 0.0))

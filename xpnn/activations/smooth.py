@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xpnn._arguments import check_number
+from xpnn._arguments import ABOVE_ZERO, check_number, settle
 from xpnn.activations.base import Activation
 from xpnn.special import erf
 
@@ -156,7 +156,7 @@ class Sine(Activation):
     frequency: float = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "frequency", check_number("frequency", self.frequency, low=0.0, open_low=True))
+        settle(self, check_number, "frequency", **ABOVE_ZERO)
 
     def value(self, x, *, xp):
         phase = self.frequency * x

@@ -53,10 +53,10 @@ class Layer(Shown):
     """The contract of a layer. Subclasses are frozen dataclasses of hyper-parameters and override what they need.
 
     Class attributes: `tunable` names the fields that a schedule may change (they arrive in `step.hyper`), with the
-    bounds of each (`{"rate": {"low": 0.0}}`) or as a plain tuple; `random`
-    says that `forward` calls `step.bits` or `step.normal`; `learns = False` says that there are no learned parameters,
-    which lets training stop the backward pass before such a layer where nothing below it learns; `penalizes` says that
-    `penalty` is part of what training makes small.
+    bounds of each (`{"rate": {"low": 0.0}}`) or as a plain tuple; `random` says that `forward` calls `step.bits` or
+    `step.normal`; `learns = False` says that there are no learned parameters, which lets training stop the backward
+    pass before such a layer where nothing below it learns; `penalizes` says that `penalty` is part of what training
+    makes small.
     """
 
     tunable: ClassVar[Mapping[str, Any] | tuple[str, ...]] = ()

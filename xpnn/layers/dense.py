@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn import initializers
-from xpnn._arguments import check_count, check_flag
+from xpnn._arguments import check_count, check_flag, settle
 from xpnn.layers.base import Layer
 
 
@@ -48,10 +48,9 @@ class Dense(Layer):
     bias_init: Any = field(default="zeros", repr=False)
 
     def __post_init__(self):
-        for name in ("in_features", "out_features"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        settle(self, check_count, "in_features", "out_features")
         hint = "an activation is a layer of its own, after this one"
-        object.__setattr__(self, "bias", check_flag("bias", self.bias, hint))
+        settle(self, check_flag, "bias", hint=hint)
         initializers.get(self.weight_init)
         initializers.get(self.bias_init)
 

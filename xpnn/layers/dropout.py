@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import BELOW_ONE, Number, hyper_parameter
+from xpnn._arguments import BELOW_ONE, Number, hyper_parameter, settle
 from xpnn.layers.base import Layer, one_axis
 
 
@@ -35,7 +35,7 @@ class Dropout(Layer):
     learns: ClassVar = False
 
     def __post_init__(self):
-        object.__setattr__(self, "rate", hyper_parameter("rate", self.rate, **BELOW_ONE))
+        settle(self, hyper_parameter, "rate", **BELOW_ONE)
 
     def output_shape(self, shape):
         return one_axis(shape)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from xpnn import initializers
-from xpnn._arguments import as_list, check_count
+from xpnn._arguments import as_list, check_count, settle
 from xpnn.layers.base import Layer
 from xpnn.layers.containers import Container
 
@@ -58,9 +58,8 @@ class Embedding(Layer):
     weight_init: Any = field(default=initializers.Normal(std=1.0), repr=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "count", _check_categories("count", self.count))
-        for name in ("features", "columns"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        settle(self, _check_categories, "count")
+        settle(self, check_count, "features", "columns")
         initializers.get(self.weight_init)
 
     @property
@@ -181,7 +180,7 @@ class FeatureEmbedding(Container):
         if self.features is None:
             return
         if not hasattr(self.features, "__len__"):
-            object.__setattr__(self, "features", check_count("features", self.features))
+            settle(self, check_count, "features")
             return
         widths = enumerate(as_list("features", self.features))
         widths = tuple(check_count(f"features[{i}]", width) for i, width in widths)

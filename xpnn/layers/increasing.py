@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import check_count
+from xpnn._arguments import check_count, settle
 from xpnn.layers.base import Layer
 
 
@@ -44,8 +44,7 @@ class Increasing(Layer):
     learns: ClassVar = False
 
     def __post_init__(self):
-        for name in ("features", "count"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        settle(self, check_count, "features", "count")
         if self.features % self.count:
             raise ValueError(f"features must be a multiple of count={self.count}, got {self.features}")
 

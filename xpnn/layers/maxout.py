@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn import initializers
-from xpnn._arguments import check_count
+from xpnn._arguments import check_count, settle
 from xpnn.layers.base import Layer
 
 
@@ -39,8 +39,7 @@ class Maxout(Layer):
     bias_init: Any = field(default="zeros", repr=False)
 
     def __post_init__(self):
-        for name in ("in_features", "out_features", "pieces"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        settle(self, check_count, "in_features", "out_features", "pieces")
         initializers.get(self.weight_init)
         initializers.get(self.bias_init)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import AT_LEAST_ZERO, Number, hyper_parameter
+from xpnn._arguments import AT_LEAST_ZERO, Number, hyper_parameter, settle
 from xpnn.layers.base import Layer, one_axis
 
 
@@ -33,7 +33,7 @@ class GaussianNoise(Layer):
     learns: ClassVar = False
 
     def __post_init__(self):
-        object.__setattr__(self, "std", hyper_parameter("std", self.std, **AT_LEAST_ZERO))
+        settle(self, hyper_parameter, "std", **AT_LEAST_ZERO)
 
     def output_shape(self, shape):
         return one_axis(shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xpnn import initializers
-from xpnn._arguments import check_count, check_flag, check_number
+from xpnn._arguments import ABOVE_ZERO, check_count, check_flag, check_number, settle
 from xpnn.layers.base import Layer
 from xpnn.special import by_hand
 
@@ -44,9 +44,9 @@ class BatchNorm(Layer):
     momentum: float = 0.1
 
     def __post_init__(self):
-        object.__setattr__(self, "features", check_count("features", self.features))
-        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
-        object.__setattr__(self, "momentum", check_number("momentum", self.momentum, low=0.0, high=1.0))
+        settle(self, check_count, "features")
+        settle(self, check_number, "eps", **ABOVE_ZERO)
+        settle(self, check_number, "momentum", low=0.0, high=1.0)
 
     @property
     def input_shape(self):
@@ -126,9 +126,9 @@ class LayerNorm(Layer):
     bias: bool = True
 
     def __post_init__(self):
-        object.__setattr__(self, "features", check_count("features", self.features))
-        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
-        object.__setattr__(self, "bias", check_flag("bias", self.bias))
+        settle(self, check_count, "features")
+        settle(self, check_number, "eps", **ABOVE_ZERO)
+        settle(self, check_flag, "bias")
 
     @property
     def input_shape(self):
@@ -182,9 +182,9 @@ class RMSNorm(Layer):
     eps: float | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "features", check_count("features", self.features))
+        settle(self, check_count, "features")
         if self.eps is not None:
-            object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
+            settle(self, check_number, "eps", **ABOVE_ZERO)
 
     @property
     def input_shape(self):
@@ -245,7 +245,7 @@ class Standardize(Layer):
             object.__setattr__(self, name, values)
         if len(self.mean) != len(self.scale):
             raise ValueError(f"mean has {len(self.mean)} features and scale {len(self.scale)}: they must be as many")
-        object.__setattr__(self, "inverse", check_flag("inverse", self.inverse))
+        settle(self, check_flag, "inverse")
 
     @classmethod
     def fit(cls, x: Any, *, inverse: bool = False) -> Standardize:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import AT_LEAST_ZERO, Number, hyper_parameter
+from xpnn._arguments import AT_LEAST_ZERO, Number, hyper_parameter, settle
 from xpnn.layers.base import Layer, one_axis
 
 
@@ -42,8 +42,7 @@ class ActivityPenalty(Layer):
     penalizes: ClassVar = True
 
     def __post_init__(self):
-        for name in self.tunable:
-            object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), **AT_LEAST_ZERO))
+        settle(self, hyper_parameter, *self.tunable, **AT_LEAST_ZERO)
 
     def output_shape(self, shape):
         return one_axis(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xpnn import initializers
-from xpnn._arguments import check_count, check_number
+from xpnn._arguments import check_count, check_number, settle
 from xpnn.layers.base import Layer, one_axis
 
 
@@ -46,8 +46,8 @@ class PReLU(Layer):
     initial: float = 0.25
 
     def __post_init__(self):
-        object.__setattr__(self, "features", check_count("features", self.features))
-        object.__setattr__(self, "initial", check_number("initial", self.initial))
+        settle(self, check_count, "features")
+        settle(self, check_number, "initial")
 
     @property
     def input_shape(self):

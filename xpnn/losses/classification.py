@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import BELOW_ONE, Number, check_number
+from xpnn._arguments import ABOVE_ZERO, BELOW_ONE, Number, check_number, settle
 from xpnn.activations.basic import sigmoid, softmax
 from xpnn.losses.base import Loss, class_rows
 
@@ -135,9 +135,9 @@ class Focal(Loss):
     target_range: ClassVar = (0.0, 1.0)
 
     def __post_init__(self):
-        object.__setattr__(self, "gamma", check_number("gamma", self.gamma, low=0.0))
+        settle(self, check_number, "gamma", low=0.0)
         if self.alpha is not None:
-            object.__setattr__(self, "alpha", check_number("alpha", self.alpha, low=0.0, high=1.0))
+            settle(self, check_number, "alpha", low=0.0, high=1.0)
 
     def terms(self, prediction, target, *, xp):
         p, _ = sigmoid.value(prediction, xp=xp)
@@ -175,7 +175,7 @@ class Hinge(Loss):
     threshold: ClassVar = 0.0
 
     def __post_init__(self):
-        object.__setattr__(self, "margin", check_number("margin", self.margin, low=0.0, open_low=True))
+        settle(self, check_number, "margin", **ABOVE_ZERO)
 
     def terms(self, prediction, target, *, xp):
         sign = 2.0 * target - 1.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import check_number
+from xpnn._arguments import ABOVE_ZERO, check_number, settle
 from xpnn.activations.basic import sigmoid
 from xpnn.activations.smooth import exponential
 from xpnn.losses.base import Loss
@@ -114,7 +114,7 @@ class GaussianNLL(Loss):
     eps: float = 1e-6
 
     def __post_init__(self):
-        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
+        settle(self, check_number, "eps", **ABOVE_ZERO)
 
     def target_width(self, outputs):
         if outputs % 2:

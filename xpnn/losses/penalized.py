@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from xpnn._arguments import AT_LEAST_ZERO, Number, check_multipliers, hyper_parameter
+from xpnn._arguments import AT_LEAST_ZERO, Number, check_multipliers, hyper_parameter, settle
 from xpnn.layers.base import Array
 from xpnn.losses import get
 
@@ -49,7 +49,7 @@ class Penalized:
         if isinstance(self.loss, Penalized):
             raise TypeError("loss is penalized already: give the factors of both in one")
         for name, bounds in self.numbers.items():
-            object.__setattr__(self, name, hyper_parameter(name, getattr(self, name), **bounds))
+            settle(self, hyper_parameter, name, **bounds)
         object.__setattr__(self, "multipliers", check_multipliers(self.multipliers))
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xpnn._arguments import check_number
+from xpnn._arguments import ABOVE_ZERO, check_number, settle
 from xpnn.losses.base import Loss
 
 
@@ -61,7 +61,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "delta", check_number("delta", self.delta, low=0.0, open_low=True))
+        settle(self, check_number, "delta", **ABOVE_ZERO)
 
     def terms(self, prediction, target, *, xp):
         error = prediction - target
@@ -111,7 +111,7 @@ class CosineDistance(Loss):
     eps: float = 1e-8
 
     def __post_init__(self):
-        object.__setattr__(self, "eps", check_number("eps", self.eps, low=0.0, open_low=True))
+        settle(self, check_number, "eps", **ABOVE_ZERO)
 
     def terms(self, prediction, target, *, xp):
         length = xp.sqrt(xp.sum(prediction * prediction, axis=-1, keepdims=True))  # (*members, batch, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import check_number, lookup
+from xpnn._arguments import check_choice, check_number, settle
 from xpnn.metrics.base import Metric, brief
 from xpnn.metrics.sums import column_sums, mean_of_rows, ratio, weighted_mean
 
@@ -95,8 +95,7 @@ class _Found(Metric):
 
     def __post_init__(self):
         if self.average is not None:
-            names = ("binary", "micro", "macro", "weighted")
-            object.__setattr__(self, "average", lookup("average", self.average, {name: name for name in names}))
+            settle(self, check_choice, "average", among=("binary", "micro", "macro", "weighted"))
 
     def share_of_said(self) -> float:
         """The a of the formula."""
@@ -196,8 +195,7 @@ class FBeta(_Found):
 
     def __post_init__(self):
         super().__post_init__()
-        check_number("beta", self.beta, low=0.0)
-        object.__setattr__(self, "beta", float(self.beta))
+        settle(self, check_number, "beta", low=0.0)
 
     @property
     def name(self):

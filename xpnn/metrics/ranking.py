@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn._arguments import check_count, lookup
+from xpnn._arguments import check_choice, check_count, settle
 from xpnn.layers.base import Array
 from xpnn.metrics.base import Metric
 from xpnn.metrics.columns import hard
 from xpnn.metrics.sums import mean_of_rows, ratio, running_sums, weighted_mean
+
+AVERAGES = ("macro", "weighted", "micro")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,8 @@ class RocAuc(Metric):
     greater_is_better: ClassVar = True
 
     def __post_init__(self):
-        names = ("macro", "weighted", "micro")
-        object.__setattr__(self, "multi_class", lookup("multi_class", self.multi_class, {"ovr": "ovr", "ovo": "ovo"}))
-        object.__setattr__(self, "average", lookup("average", self.average, {name: name for name in names}))
+        settle(self, check_choice, "multi_class", among=("ovr", "ovo"))
+        settle(self, check_choice, "average", among=AVERAGES)
         if (self.multi_class, self.average) == ("ovo", "micro"):
             raise ValueError("average must be 'macro' or 'weighted' for multi_class='ovo', got 'micro'")
 
@@ -105,8 +106,7 @@ class AveragePrecision(Metric):
     greater_is_better: ClassVar = True
 
     def __post_init__(self):
-        names = ("macro", "weighted", "micro")
-        object.__setattr__(self, "average", lookup("average", self.average, {name: name for name in names}))
+        settle(self, check_choice, "average", among=AVERAGES)
 
     def value(self, prediction, target, *, xp, weight=None, multilabel=False):
         score, positive, negative = _columns(prediction, target, weight, self.average, multilabel, xp)
@@ -137,7 +137,7 @@ class TopK(Metric):
     greater_is_better: ClassVar = True
 
     def __post_init__(self):
-        object.__setattr__(self, "k", check_count("k", self.k))
+        settle(self, check_count, "k")
 
     @property
     def name(self):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xpnn._arguments import check_number
+from xpnn._arguments import check_number, settle
 from xpnn.metrics.base import Metric
 from xpnn.metrics.sums import column_means, mean_of_rows, ratio, running_sums
 
@@ -140,8 +140,7 @@ class Pinball(_MeanOfRows):
     title: ClassVar = "pinball"
 
     def __post_init__(self):
-        check_number("alpha", self.alpha, low=0.0, high=1.0)
-        object.__setattr__(self, "alpha", float(self.alpha))
+        settle(self, check_number, "alpha", low=0.0, high=1.0)
 
     @property
     def level(self) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-from xpnn._arguments import AT_LEAST_ZERO, BELOW_ONE, Number
+from xpnn._arguments import ABOVE_ZERO, AT_LEAST_ZERO, BELOW_ONE, Number
 from xpnn.layers.base import Array
-from xpnn.optimizers.base import ABOVE_ZERO, Optimizer
+from xpnn.optimizers.base import Optimizer
 
 
 class AdamState(NamedTuple):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
 from xpnn._arguments import (
+    ABOVE_ZERO,
     AT_LEAST_ZERO,
     BELOW_ONE,
     Number,
@@ -24,10 +25,10 @@ from xpnn._arguments import (
     check_multipliers,
     check_number,
     hyper_parameter,
+    settle,
 )
 from xpnn.layers.base import Array
 
-ABOVE_ZERO = {"low": 0.0, "open_low": True}
 _SHARED = {"weight_decay": AT_LEAST_ZERO, "clip_value": ABOVE_ZERO, "clip_norm": ABOVE_ZERO, "average": BELOW_ONE}
 
 
@@ -131,12 +132,10 @@ class Optimizer(Shown):
             value = getattr(self, name)
             if value is None and getattr(type(self), name, ...) is None:  # an option, not asked for
                 continue
-            object.__setattr__(self, name, hyper_parameter(name, value, **bounds_of(self.numbers, name)))
-        for name in self.constants:
-            object.__setattr__(self, name, check_number(name, getattr(self, name), **self.constants[name]))
-        for one in fields(self):
-            if isinstance(one.default, bool):
-                object.__setattr__(self, one.name, check_flag(one.name, getattr(self, one.name)))
+            settle(self, hyper_parameter, name, **bounds_of(self.numbers, name))
+        for name, bounds in self.constants.items():
+            settle(self, check_number, name, **bounds)
+        settle(self, check_flag, *(one.name for one in fields(self) if isinstance(one.default, bool)))
         object.__setattr__(self, "multipliers", Factors(check_multipliers(self.multipliers)))
 
     def start(self, params: Array, *, xp: Any) -> Any:
