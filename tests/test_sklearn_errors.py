@@ -74,6 +74,22 @@ def test_hinge_and_interrupt():
         MLPClassifier((5,), callbacks=[stop], max_iter=5).fit(x, y).predict(x)
 
 
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"ensemble": 2}])
+def test_an_epoch_that_is_broken_off_while_it_is_looked_at_does_not_count(options):
+    def stop(net, epoch, logs):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    x, y = CANCER
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = MLPClassifier((5,), callbacks=[stop], max_iter=5, random_state=0, **options).fit(x, y)
+    whole = MLPClassifier((5,), max_iter=3, random_state=0, **options).fit(x, y)
+    assert model.network_.epoch == model.n_iter_ == len(model.loss_curve_) == 3
+    for name in ("t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        assert getattr(model, name) == getattr(whole, name)
+    assert (model.predict(x) == whole.predict(x)).all()
+
+
 def test_quantiles_of_a_regressor_are_its_median():
     x, y = NUMBERS
     model = MLPRegressor((8,), loss=xpnn.Quantile((0.1, 0.5, 0.9)), max_iter=30, random_state=0).fit(x, y)

@@ -265,7 +265,9 @@ class BaseMLP(Coefficients, BaseEstimator):
         error: Any = None
         try:
             X = tables.dense(X) if self.bootstrap else tables.readable(X)
-            self.network_.fit(X, labels, loss, sample_weight=weight, resume=resume, **asked)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "members .* diverged: their", RuntimeWarning)  # the watcher tells it
+                self.network_.fit(X, labels, loss, sample_weight=weight, resume=resume, **asked)
         except KeyboardInterrupt as interrupt:
             error = interrupt
             warnings.warn("Training interrupted by user.", stacklevel=5)

@@ -43,6 +43,7 @@ class Epochs(Callback):
         self.estimator, self.rows, self.loss = estimator, rows, loss
         self.best: Any = None
         self.out: list[int] = []  # the members that had diverged when `best` was made
+        self._before: Any = None  # the epoch that is being looked at, and what was known before it
         self.stopped, self.began, self.held = False, time.monotonic(), held
         if held is not None:
             net = estimator.network_
@@ -66,6 +67,9 @@ class Epochs(Callback):
 
     def on_epoch_end(self, net, epoch, logs):
         me = self.estimator
+        known = {name: getattr(me, name) for name in _SEEN if hasattr(me, name)}
+        known = {name: len(value) if isinstance(value, list) else value for name, value in known.items()}
+        self._before = epoch, known, (self.best, self.out)
         if net.members is not None:
             me.diverged_ = net.history.members_that("diverged")
             if np.isnan(logs["loss"]).all():
@@ -99,7 +103,9 @@ class Epochs(Callback):
         self.out, self.began = state["out"], self.began - state["seconds"]
 
     def on_fit_end(self, net, history):
-        """Of an ensemble: which members count from here on."""
+        """Back to the last epoch that was finished; and, of an ensemble, which members count from here on."""
+        if self._before is not None and history.epoch[-1:] != [self._before[0]]:
+            self._undo()
         if net.members is None:
             return
         me, diverged = self.estimator, history.members_that("diverged")
@@ -114,6 +120,15 @@ class Epochs(Callback):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _undo(self) -> None:
+        """Forget the epoch that was broken off while it was looked at."""
+        _, known, (self.best, self.out) = self._before
+        for name, value in known.items():
+            if isinstance(now := getattr(self.estimator, name), list):
+                del now[value:]
+            else:
+                setattr(self.estimator, name, value)
 
     def _validate(self, net: Network) -> None:
         me, lone = self.estimator, net.members is None
