@@ -161,7 +161,7 @@ REFUSED = {
     "a mask of no rows": (
         lambda: STACK().fit(X, Y, rows=[[0], [1], np.zeros(12, bool)]),
         ValueError,
-        r"rows\[2\] chooses no rows: member 2 would have nothing to train on",
+        r"rows\[2\] chooses no rows: there would be nothing to train on",
     ),
     "rows of what is read": (
         lambda: STACK().fit(Read(X), Y, rows=[[0]] * 3),

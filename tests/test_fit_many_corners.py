@@ -58,7 +58,7 @@ def test_arrays_that_have_no_len(backend, rows):
             ValueError,
             r"sample_weight\[2\] must have one entry for each of 30 rows, got 3",
         ),
-        ({"rows": [0, -1]}, ValueError, "rows must choose among the 30 rows of x"),
+        ({"rows": [0, -1]}, ValueError, "rows holds -1, but rows of x go from 0 to 29"),
         ({"x": None}, TypeError, "x must be rows that can be read again and have a length, got None"),
         ({"x": (X[i : i + 5] for i in (0, 5))}, TypeError, "x must be rows that can be read again"),
         ({"networks": Network(mlp([3, 1]))}, TypeError, "networks must be a list of lone networks, got one Network"),

@@ -302,7 +302,7 @@ REFUSED = {
     "too few optimizers": ({"optimizer": [Adam()]}, ValueError, "optimizer must be one for all, or a list .*, got 1"),
     "no epochs": ({"epochs": [1, -1]}, ValueError, r"epochs\[1\] must be >= 0"),
     "no batch": ({"batch_size": 0}, ValueError, "batch_size must be >= 1"),
-    "a row too many": ({"rows": [[0], [90]]}, ValueError, r"rows\[1\] must choose among the 90 rows of x"),
+    "a row too many": ({"rows": [[0], [90]]}, ValueError, r"rows\[1\] holds 90, but rows of x go from 0 to 89"),
     "no row": ({"rows": [[0], []]}, (ValueError, TypeError), r"rows\[1\] must"),
     "a mask too short": ({"rows": [True, False]}, ValueError, "rows is a mask of 2 entries for 90 rows of x"),
     "too few rows": ({"rows": [[0]]}, ValueError, "rows must be one array for all, or one for each of 2 networks"),

@@ -68,22 +68,24 @@ def own_rows(rows: Any, members: int | None, count: int) -> list[np.ndarray]:
     lanes = rows if isinstance(rows, list | tuple) else np.atleast_1d(to_host(rows, "rows"))
     if len(lanes) != members:
         raise ValueError(f"rows must have one array of row numbers for each of the {members} members, got {len(lanes)}")
-    found = []
-    for k, given in enumerate(lanes):
-        lane = to_host(given, f"rows[{k}]")
-        if lane.ndim != 1 or lane.dtype.kind not in "biu":
-            raise TypeError(f"rows[{k}] must be row numbers (n,) or a mask ({count},), got {describe(given)}")
-        if lane.dtype.kind == "b":
-            if len(lane) != count:
-                raise ValueError(f"rows[{k}] is a mask of {len(lane)} entries for {count} rows of x")
-            lane = np.flatnonzero(lane)
-        if not len(lane):
-            raise ValueError(f"rows[{k}] chooses no rows: member {k} would have nothing to train on")
-        if lane.min() < 0 or lane.max() >= count:
-            wrong = lane[(lane < 0) | (lane >= count)][0]
-            raise ValueError(f"rows[{k}] holds {wrong}, but rows of x go from 0 to {count - 1}")
-        found.append(lane.astype(np.int64))
-    return found
+    return [row_numbers(given, count, f"rows[{k}]") for k, given in enumerate(lanes)]
+
+
+def row_numbers(given: Any, count: int, name: str) -> np.ndarray:
+    """Row numbers from numbers or a mask of `count` rows; raises TypeError or ValueError where it is neither."""
+    lane = to_host(given, name)
+    if lane.ndim != 1 or lane.dtype.kind not in "biu":
+        raise TypeError(f"{name} must be row numbers (n,) or a mask ({count},), got {describe(given)}")
+    if lane.dtype.kind == "b":
+        if len(lane) != count:
+            raise ValueError(f"{name} is a mask of {len(lane)} entries for {count} rows of x")
+        lane = np.flatnonzero(lane)
+    if not len(lane):
+        raise ValueError(f"{name} chooses no rows: there would be nothing to train on")
+    if lane.min() < 0 or lane.max() >= count:
+        wrong = lane[(lane < 0) | (lane >= count)][0]
+        raise ValueError(f"{name} holds {wrong}, but rows of x go from 0 to {count - 1}")
+    return lane.astype(np.int64)
 
 
 def is_list_of_data(x: Any, shapes: Shapes) -> bool:

@@ -28,7 +28,7 @@ def forward(piece: Any) -> str:
     """
     found = _paragraphs(piece)
     if not found:
-        return f"as {_name(piece)} computes it"
+        return f"as {name(piece)} computes it"
     clauses = re.split(r"(?<=[;.])\s+", found[0])
     kept = clauses[:1]
     for clause in clauses[1:] if "=" in found[0] or "<-" in found[0] else ():
@@ -49,7 +49,7 @@ def backward(piece: Any, *symbols: str) -> str:
     """
     found = _backward_text(_paragraphs(piece))
     if not found:
-        return f"as the backward of {_name(piece)} computes it"
+        return f"as the backward of {name(piece)} computes it"
     equations = dict(_equations(found))
     for symbol in symbols:
         if symbol in equations:
@@ -82,14 +82,15 @@ def option(optimizer: type, name: str) -> str:
 def state(piece: Any) -> str:
     """How a layer's state moves: the part of its docstring that says `<-`."""
     found = re.search(r"\w+ <- .*?(?=\.\s|\.?$)", "\n".join(_paragraphs(piece)), re.MULTILINE)
-    return found[0] if found else f"as {_name(piece)} computes it"
+    return found[0] if found else f"as {name(piece)} computes it"
 
 
 def _tidy(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"(?<!\.)[.;]$", "", text.strip()))
 
 
-def _name(piece: Any) -> str:
+def name(piece: Any) -> str:
+    """What a piece is called: a function by its name, an object by the call that makes it."""
     return getattr(piece, "__name__", None) or repr(piece)
 
 

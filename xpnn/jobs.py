@@ -11,8 +11,8 @@ import numpy as np
 
 from xpnn import inputs
 from xpnn._arguments import check_count
-from xpnn.backend import to_host
 from xpnn.callbacks import watchers
+from xpnn.chosen import row_numbers
 from xpnn.groups import bytes_of
 from xpnn.network import Network
 from xpnn.own import numbers_of
@@ -123,21 +123,10 @@ def _rows(rows: Any, x: list[Any]) -> list[np.ndarray | None]:
     each = list(rows) if several else [rows] * len(x)
     if len(each) != len(x):
         raise ValueError(f"rows must be one array for all, or one for each of {len(x)} networks, got {len(each)}")
-    found: list[np.ndarray | None] = []
-    for k, (given, data) in enumerate(zip(each, x, strict=True)):
-        name = f"rows[{k}]" if several else "rows"
-        lane = None if given is None else to_host(given, name)
-        if lane is not None:
-            if lane.ndim != 1 or lane.dtype.kind not in "biu":
-                raise TypeError(f"{name} must be row numbers (n,) or a mask, got {given!r}")
-            count = length(data)
-            if lane.dtype.kind == "b" and len(lane) != count:
-                raise ValueError(f"{name} is a mask of {len(lane)} entries for {count} rows of x")
-            lane = np.flatnonzero(lane) if lane.dtype.kind == "b" else lane
-            if not len(lane) or lane.min() < 0 or lane.max() >= count:
-                raise ValueError(f"{name} must choose among the {count} rows of x, at least one, got {lane}")
-        found.append(lane)
-    return found
+    return [
+        None if given is None else row_numbers(given, length(data), f"rows[{k}]" if several else "rows")
+        for k, (given, data) in enumerate(zip(each, x, strict=True))
+    ]
 
 
 def _watchers(callbacks: Any, count: int) -> list[list[Any]]:

@@ -88,8 +88,7 @@ class Lanes(Callback):
     """What a stack's `fit` tells each of its networks' callbacks, and what these ask for in return.
 
     A network whose callbacks ask to stop is trained no further; learning rates and parameters that they set are those
-    of its member.
-    With `seconds`, all that run are stopped after the epoch in which these are over.
+    of its member. With `seconds`, all that run are stopped after the epoch in which these are over.
     """
 
     def __init__(self, lanes: Sequence[Lane], seconds: float | None = None):

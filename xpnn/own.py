@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from operator import is_
 from typing import Any
 
 
@@ -62,7 +63,7 @@ def own(settings: Any, member: int) -> Any:
             mine = own_number(value, member)
         elif isinstance(value, tuple):
             mine = tuple(own(one, member) for one in value)
-            mine = value if all(map(_is, mine, value)) else mine
+            mine = value if all(map(is_, mine, value)) else mine
         else:
             mine = own(value, member)
         if mine is not value:
@@ -116,7 +117,3 @@ def merged_number(values: Sequence[Any], name: str = "number") -> Any:
     if any(value is None or isinstance(value, tuple) for value in values):
         raise ValueError(f"{name} cannot be one stack's: members have {list(values)}")
     return OwnSchedules(tuple(values)) if any(callable(value) for value in values) else tuple(values)
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

@@ -75,10 +75,10 @@ def resumed(
 ) -> Resumed | None:
     """Where the file at `place`, or the latest checkpoint in that folder, leaves this fit; None where there is none.
 
-    Raises, and changes nothing
+    Raises
     ------
     UnusableFile for a file that is damaged; ValueError where it is of another network or another training, naming what
-    differs.
+    differs. Nothing is changed then.
     """
     path = latest(place)
     if path is None:

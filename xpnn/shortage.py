@@ -82,9 +82,8 @@ def need_of(net: Any, given: dict[str, Any]) -> Need:
     )
     row = max(1, 2 * (second - first) // (many - few))  # the last batch of an epoch, of fewer rows, has its own
     space = 2 * workspace(net.backend.device) if net.backend.name == "cupy" else 0
-    return Need(
-        data, space + 2 * kept + max(0, first - few * row // 2), row
-    )  # of what is trained a copy is kept for an epoch
+    fixed = space + 2 * kept + max(0, first - few * row // 2)  # of what is trained a copy is kept for an epoch
+    return Need(data, fixed, row)
 
 
 def bytes_of(values: Any, backend: Any) -> int:

@@ -153,9 +153,7 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
     before, begun = _resumed(net, plan), []
     history = History(plan.better, net.members) if before is None else before.history
     kept, shown, finished, reasons = net.progress, net.history, len(history.epoch), history.stop_reason
-    rates: dict[int, Any] = (
-        {} if before is None else before.rates
-    )  # of the members that have stopped, as they were then
+    rates: dict[int, Any] = {} if before is None else before.rates  # of members that have stopped, as they were then
     history.samples = samples_of(plan.batches, net.members)
     standing = Standing(net, history, plan.watchers, rates)
     keepers = [one for one in plan.watchers if type(one).on_epoch_kept is not Callback.on_epoch_kept]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,12 @@ def walk_through(net: Any, program: Program, now: Progress, data: Data, numbers:
         notes.add("loss", "objective", value, "loss + penalties")
     _note_gradients(notes, program, gradient, loss.slope, xp)
     for name, number in numbers.optimizer.items():
-        notes.add("update", name, number, "the number in this step", _named(program.optimizer))
+        notes.add("update", name, number, "the number in this step", formulas.name(program.optimizer))
     watched = replace(program, optimizer=_watched_optimizer(program.optimizer, notes, program.learned))
     carry, _ = watched.step(now.carry, data, numbers, xp=xp)
     _note_updates(notes, program, now, carry, numbers, xp)
     lead = data.x.shape[: data.x.ndim - len(net.shapes.sample)]
-    title = f"A training step on {lead[-1]} rows, {_named(program.loss)} and {_named(program.optimizer)}"
+    title = f"A training step on {lead[-1]} rows, {formulas.name(program.loss)} and {formulas.name(program.optimizer)}"
     return Walk(
         f"{title}, on {net.backend.label}, {net.backend.dtype}",
         sorted(notes.found, key=lambda value: PARTS.index(value.part)),
@@ -91,9 +92,8 @@ def _watched(layer: Layer, path: tuple[int, ...], notes: _Notes) -> Layer:
         finally:
             busy.clear()
         grads = found[1] if isinstance(found, tuple) else found
-        for name, array in (
-            grads.items() if isinstance(grads, dict) else ()
-        ):  # a container has a list, of its children's
+        own = grads if isinstance(grads, dict) else {}  # a container has a list, of its children's
+        for name, array in own.items():
             formula = formulas.backward(layer, *formulas.names_of(name))
             notes.add("backward", f"{label}.{name}.{notes.gradient}", array, formula, by)
         notes.source = formulas.backward(layer, "x"), by
@@ -116,15 +116,11 @@ def _watched(layer: Layer, path: tuple[int, ...], notes: _Notes) -> Layer:
 
 def _exchanged(value: Any, children: Sequence[Layer], watched: Sequence[Layer]) -> Any:
     """A field of a container with the watched children in the place of its own."""
-    if isinstance(value, tuple | list) and len(value) == len(children) and all(map(_same, value, children)):
+    if isinstance(value, tuple | list) and len(value) == len(children) and all(map(is_, value, children)):
         return type(value)(watched)  # by position: one layer may stand at several
     if isinstance(value, tuple | list) and any(isinstance(one, Layer) for one in value):
         return type(value)(_exchanged(one, children, watched) for one in value)
     return next((twin for child, twin in zip(children, watched, strict=True) if child is value), value)
-
-
-def _same(first: Any, second: Any) -> bool:
-    return first is second
 
 
 class _WatchedLoss:
@@ -139,7 +135,7 @@ class _WatchedLoss:
     def __call__(self, prediction: Array, target: Array, *, xp: Any, weight: Array | None = None) -> Any:
         value, gradient = self.loss(prediction, target, xp=xp, weight=weight)
         inner = self.loss.loss if isinstance(self.loss, Penalized) else self.loss
-        by, formula, slope = _named(inner), formulas.forward(inner), formulas.backward(inner, "p", "z")
+        by, formula, slope = formulas.name(inner), formulas.forward(inner), formulas.backward(inner, "p", "z")
         if isinstance(inner, Loss) and type(inner).__call__ is Loss.__call__:  # which says what a row costs
             formula = f"the {'mean' if weight is None else 'weighted mean'} over the rows of {formula}"
             share = "the number of rows" if weight is None else "the sum of the weights, times the row's own"
@@ -153,7 +149,7 @@ class _WatchedLoss:
 
     def penalty(self, *args: Any, **options: Any) -> Any:
         value, self.slope = self.loss.penalty(*args, **options)
-        self.notes.add("loss", "penalty", value, formulas.forward(self.loss), _named(self.loss))
+        self.notes.add("loss", "penalty", value, formulas.forward(self.loss), formulas.name(self.loss))
         return value, self.slope
 
 
@@ -167,7 +163,7 @@ def _watched_optimizer(optimizer: Any, notes: _Notes, learned: Layout) -> Any:
     def rule(params: Array, grads: Array, state: Any, hyper: Any, *, xp: Any) -> Any:
         formula = ",  ".join(formulas.option(Optimizer, name) for name in clips)
         for entry, array in learned.pairs(learned.unflatten(grads, xp=xp)):
-            notes.add("update", f"{entry.label}.clipped", array, formula, _named(optimizer))
+            notes.add("update", f"{entry.label}.clipped", array, formula, formulas.name(optimizer))
         return type(optimizer).rule(twin, params, grads, state, hyper, xp=xp)
 
     vars(twin)["rule"] = rule
@@ -178,7 +174,7 @@ def _note_gradients(notes: _Notes, program: Program, gradient: Array, slope: Arr
     """The gradients as the optimizer gets them, where they are not those noted already."""
     learned, formula, by = program.learned, "dL/dp, as the layer around it computes it", ""
     if slope is not None:
-        formula, by = "loss_gradient + penalty_gradient", _named(program.loss)
+        formula, by = "loss_gradient + penalty_gradient", formulas.name(program.loss)
         for entry, array in learned.pairs(learned.unflatten(slope, xp=xp)):
             notes.add("backward", f"{entry.label}.penalty_gradient", array, "the penalty's slope", by)
     for entry, array in learned.pairs(learned.unflatten(gradient, xp=xp)):
@@ -212,10 +208,11 @@ def _note_updates(notes: _Notes, program: Program, now: Progress, carry: Any, nu
         formula += f",  then {formulas.option(Optimizer, 'weight_decay')}"
     if numbers.multiplier is not None:
         for entry, array in learned.pairs(learned.unflatten(numbers.multiplier, xp=xp)):
-            notes.add("update", f"{entry.label}.multiplier", array, "factor on the learning rate", _named(optimizer))
+            label, by = f"{entry.label}.multiplier", formulas.name(optimizer)
+            notes.add("update", label, array, "factor on the learning rate", by)
     before, after = (learned.unflatten(part.params, xp=xp) for part in (now.carry, carry))
     for (entry, old), (_, new) in zip(learned.pairs(before), learned.pairs(after), strict=True):
-        notes.add("update", entry.label, new, formula, _named(optimizer), old)
+        notes.add("update", entry.label, new, formula, formulas.name(optimizer), old)
     if getattr(optimizer, "average", None) is not None:
         averages = (learned.unflatten(optimizer.shown(p.params, p.memory), xp=xp) for p in (now.carry, carry))
         for (entry, old), (_, new) in zip(*map(learned.pairs, averages), strict=True):
@@ -226,7 +223,3 @@ def _note_updates(notes: _Notes, program: Program, now: Progress, carry: Any, nu
         if not np.array_equal(to_host(old), to_host(new)):
             by = f"layer {'.'.join(map(str, entry.path))}, {layer!r}"
             notes.add("update", entry.label, new, formulas.state(layer), by, old)
-
-
-def _named(piece: Any) -> str:
-    return getattr(piece, "__name__", None) or repr(piece)

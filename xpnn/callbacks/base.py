@@ -76,11 +76,6 @@ class LambdaCallback(Callback):
                 setattr(self, name, function)
 
 
-def check_flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-
-
 def numbers_of(value: Any) -> list[Any]:
     """A recorded value or a rate as a list: one number a member, or one for all."""
     value = value.tolist() if hasattr(value, "tolist") else value

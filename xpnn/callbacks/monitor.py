@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xpnn._arguments import check_count, check_number, lookup
+from xpnn._arguments import check_choice, check_count, check_number
 from xpnn.callbacks.base import Callback
 
 
@@ -21,7 +21,7 @@ class Monitor(Callback):
             raise TypeError(f"monitor must be a name such as 'val_loss', got {self.monitor!r}")
         check_count("patience", self.patience, low=0)
         check_number("min_delta", self.min_delta, low=0.0)
-        self.mode = lookup("mode", self.mode, {name: name for name in ("auto", "min", "max")})
+        self.mode = check_choice("mode", self.mode, ("auto", "min", "max"))
 
     def on_fit_begin(self, net, epochs):
         recorded = net.history.better

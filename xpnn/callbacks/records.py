@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnn.callbacks.base import Callback, check_flag, numbers_of, repeated
+from xpnn._arguments import check_flag, settle
+from xpnn.callbacks.base import Callback, numbers_of, repeated
 
 _written: set[str] = set()
 """The files that trainings of this process write into."""
@@ -50,7 +51,7 @@ class CSVLogger(Callback):
     def __post_init__(self):
         if not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"path must be that of a file, got {self.path!r}")
-        check_flag("append", self.append)
+        settle(self, check_flag, "append")
         if not isinstance(self.separator, str) or len(self.separator) != 1:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
         self._file: Any = None

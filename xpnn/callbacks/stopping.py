@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from xpnn._arguments import check_number
-from xpnn.callbacks.base import Callback, check_flag, in_form, numbers_of
+from xpnn._arguments import ABOVE_ZERO, check_flag, check_number, settle
+from xpnn.callbacks.base import Callback, in_form, numbers_of
 from xpnn.callbacks.monitor import Monitor
 
 
@@ -75,7 +75,7 @@ class EarlyStopping(Monitor):
 
     def __post_init__(self):
         super().__post_init__()
-        check_flag("restore_best_weights", self.restore_best_weights)
+        settle(self, check_flag, "restore_best_weights")
         self._forget()
 
     def _forget(self) -> None:
@@ -160,7 +160,7 @@ class TimeLimit(Callback):
     reason: ClassVar[str] = "time"
 
     def __post_init__(self):
-        check_number("seconds", self.seconds, low=0.0, open_low=True)
+        settle(self, check_number, "seconds", **ABOVE_ZERO)
 
     def on_fit_begin(self, net, epochs):
         self._end = time.monotonic() + self.seconds
