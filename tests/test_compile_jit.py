@@ -267,7 +267,7 @@ def test_numba_is_imported_when_asked_for_and_missed_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     net = xpnn.Network(xpnn.mlp([2, 3, 1]))
     for call in (net.fit, net.step):
-        with pytest.raises(ImportError, match=r"pip install xpnn\[jit\]"):
+        with pytest.raises(ImportError, match=r'compile="jit" needs numba: pip install "xpnn\[jit\]"'):
             call([[1, 2]], [1], compile="jit")
         with pytest.raises(ValueError, match="compile must be"):
             call([[1, 2]], [1], compile="numba")

@@ -4,14 +4,13 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 import xpnn
 from tests.networks import EVERY, LABELS, X, Y, same, state_of
 from xpnn import SGD, Network, mlp, training
 from xpnn.compile.cost import Cost
 from xpnn.compile.steps import Bound
-from xpnn.threads import PAYS, largest_product, one_thread
+from xpnn.threads import PAYS, _controller, largest_product, one_thread
 from xpnn.training import NonFiniteLoss
 
 PLAIN = mlp([3, 4, 2], "tanh")
@@ -80,7 +79,8 @@ def test_a_loss_gone_non_finite_among_epochs_together_is_found_where_it_was():
 
 
 def threads():
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    """Of the BLAS that NumPy's products go to: another, such as SciPy's, may be loaded later."""
+    return [library.num_threads for library in _controller().lib_controllers]
 
 
 def test_the_number_of_threads_is_put_back_whoever_ends_last():

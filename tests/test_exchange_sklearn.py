@@ -136,9 +136,12 @@ REFUSED = {
     "another activation": (mlp([4, 3, 1], "gelu"), r"GELU\(\), layer 1, is none that scikit-learn's MLP has"),
     "two activations": (
         mlp([4, 3, 3, 1], ["relu", "tanh"]),
-        r"one activation for all hidden layers, got \['relu', 'tanh'\]",
+        r"one activation for all hidden layers.*, got \['relu', 'tanh'\] and identity",
     ),
-    "a tanh at the end": (mlp([4, 3, 1], output="tanh"), "and tanh at last"),
+    "a tanh at the end": (
+        mlp([4, 3, 1], output="tanh"),
+        r"identity, sigmoid or softmax at the end, got \['relu'\] and tanh",
+    ),
     "nested": ([xpnn.Sequential(mlp([4, 3, 1]))], "layer 0, is none"),
 }
 
@@ -161,11 +164,11 @@ def test_other_refusals():
             to_sklearn(Network(mlp([4, 3], output="softmax")), classes=wrong)
     with pytest.raises(ValueError, match="classes go with a network that ends in sigmoid or softmax, not with this"):
         to_sklearn(Network(mlp([4, 2])), classes=["a", "b"])
-    with pytest.raises(TypeError, match=r"give one of them, net\[k\]"):
+    with pytest.raises(TypeError, match="model must be one network, got a stack of 2: give"):
         to_sklearn(Network(mlp([4, 1]), members=2))
     with pytest.raises(TypeError, match="model must be a network or a fitted estimator"):
         to_sklearn(ours.MLPRegressor())
-    with pytest.raises(ValueError, match="has not been fitted"):
+    with pytest.raises(ValueError, match=r"estimator must be fitted, got .*: call its fit"):
         from_sklearn(neural_network.MLPRegressor())
     for wrong in (3, neural_network.MLPRegressor, object()):
         with pytest.raises(TypeError, match="estimator must be an MLPClassifier or MLPRegressor"):

@@ -233,9 +233,9 @@ def test_what_does_not_fit_is_named():
         with pytest.raises(ValueError, match=message):
             from_torch(state, layers=given)
     for module, message in (
-        (nn.Sequential(nn.Linear(5, 4), nn.Conv1d(1, 1, 1)), "module 1 is Conv1d.*for which there is no layer"),
+        (nn.Sequential(nn.Linear(5, 4), nn.Conv1d(1, 1, 1)), "module 1 is Conv1d.*there is no layer for it"),
         (nn.Sequential(nn.Sequential(nn.Linear(5, 4), nn.LSTM(4, 4))), "module 0.1 is LSTM"),
-        (nn.Sequential(nn.Linear(5, 4), nn.Softplus(beta=2.0)), "with beta=1 it can be taken"),
+        (nn.Sequential(nn.Linear(5, 4), nn.Softplus(beta=2.0)), "with beta=1 and threshold=20 it can be taken"),
         (nn.Sequential(nn.Linear(5, 4), nn.Softmax(dim=0)), "over the features, dim=-1"),
         (nn.Sequential(nn.BatchNorm1d(5, affine=False)), "with affine=True"),
         (nn.Sequential(nn.LayerNorm((2, 5))), "over one axis"),
@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="no modules that a network could be made of"):
         from_torch(nn.Sequential())
     for function in (to_torch, to_torch_state_dict):
-        with pytest.raises(TypeError, match=r"a stack is many networks and one is wanted: give one of them, net\[k\]"):
+        with pytest.raises(TypeError, match=r"net must be one network, got a stack of 2: give one of them, net\[k\]"):
             function(Network(mlp([2, 1]), members=2))
 
 

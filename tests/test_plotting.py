@@ -289,7 +289,7 @@ def test_bad_input_is_named():
     estimator = SimpleNamespace(get_params=None)
     unscored = SimpleNamespace(cv_results_=SEARCH.cv_results_ | {"mean_test_score": np.full(6, np.nan)})
     for call, message in (
-        (lambda: plotting.plot_activation(), "name at least one activation"),
+        (lambda: plotting.plot_activation(), "activation must be one or several, got none"),
         (lambda: plotting.plot_activation("rellu"), "unknown activation 'rellu': did you mean"),
         (lambda: plotting.plot_activation("relu", span=0.0), "span must be > 0"),
         (
@@ -297,7 +297,7 @@ def test_bad_input_is_named():
             "one matplotlib Axes, got a ndarray of several: take one",
         ),
         (lambda: plotting.plot_history({"loss": [1.0]}, "nothing"), "'nothing' was not recorded; there are"),
-        (lambda: plotting.plot_history({"loss": []}), "history has no epochs"),
+        (lambda: plotting.plot_history({"loss": []}), r"history must have epochs to draw, got none for \['loss'\]"),
         (
             lambda: plotting.plot_history(estimator),
             r"history must be what fit gives.*: take \{\"loss\": its loss_curve_\}",
@@ -312,20 +312,23 @@ def test_bad_input_is_named():
         (lambda: plotting.plot_predictions([1.0], [1.0], [[2.0, 0.0]]), "lower end first, but row 0 is"),
         (
             lambda: plotting.plot_search(SEARCH, "wrong"),
-            r"'wrong' was not searched; there are \['rate', 'alpha', 'kind'",
+            r"parameters must be of those searched, \['rate', 'alpha', 'kind'\], got 'wrong'",
         ),
         (lambda: plotting.plot_search(SEARCH, ["rate", "rate"]), "one or two different names"),
-        (lambda: plotting.plot_search(SimpleNamespace()), "search must be fitted"),
+        (
+            lambda: plotting.plot_search(SimpleNamespace()),
+            "search must be fitted, got a SimpleNamespace without cv_results_: call its fit",
+        ),
         (lambda: plotting.plot_search(unscored), "search has no score to draw"),
-        (lambda: plotting.plot_gradient_flow(NET), "x and y must be data, or grads"),
-        (lambda: plotting.plot_gradient_flow(NET, X, Y, grads=STEPS), "x and y go without grads"),
+        (lambda: plotting.plot_gradient_flow(NET), "x and y must be given, or grads"),
+        (lambda: plotting.plot_gradient_flow(NET, X, Y, grads=STEPS), "grads must be None where x and y are given"),
         (lambda: plotting.plot_gradient_flow(NET, grads=[{}]), "grads must be gradients of this network"),
         (lambda: plotting.plot_gradient_flow(NET, grads=[*STEPS, 1.0]), "grads must be gradients of this network"),
         (lambda: plotting.plot_gradient_flow(Network([xpnn.Flatten((2, 2))]), grads=[{}]), "net has no parameters"),
-        (lambda: plotting.plot_network(stack), r"take one of them, net\[k\]"),
-        (lambda: plotting.plot_weights(stack), r"take one of them, net\[k\]"),
-        (lambda: plotting.plot_decision_boundary(stack, X, Y), r"take one of them, net\[k\]"),
-        (lambda: plotting.plot_gradient_flow(stack, X, Y), r"take one of them, net\[k\]"),
+        (lambda: plotting.plot_network(stack), "net must be one network, got a stack of 2: give"),
+        (lambda: plotting.plot_weights(stack), "net must be one network, got a stack of 2: give"),
+        (lambda: plotting.plot_decision_boundary(stack, X, Y), "net must be one network, got a stack of 2: give"),
+        (lambda: plotting.plot_gradient_flow(stack, X, Y), "net must be one network, got a stack of 2: give"),
         (
             lambda: plotting.plot_decision_boundary(THREE, FOUR, CLASSES),
             r"x must be \(n, 2\), or features=\(0, 3\) choose two",

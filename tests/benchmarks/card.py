@@ -98,8 +98,8 @@ def counted(plan: Any) -> Step:
     kernels, moved = 0, 0
     for step in steps(plan):
         if step.node.op == "concat":
-            missing = _copied(plan, step.node)
-            kernels, moved = kernels + len(missing), moved + sum(2 * arg.nbytes for arg in missing)
+            missing = plan.to_copy(step.node)
+            kernels, moved = kernels + len(missing), moved + sum(2 * arg.nbytes for arg, _, _ in missing)
         else:
             kernels, moved = kernels + 1, moved + sum(node.nbytes for node in step.writes)
             moved += step.node.nbytes if step.node.op == "take" else sum(_read(plan, arg) for arg in set(step.reads))
@@ -114,17 +114,6 @@ def _read(plan: Any, node: Any) -> int:
     from xpnn.compile.simplify import uniform
 
     return 0 if uniform(node) else min(node.nbytes, plan.root(node).nbytes)
-
-
-def _copied(plan: Any, concat: Any) -> list[Any]:
-    """The parts of a `concat` that are not computed where it wants them."""
-    missing, start = [], 0
-    for arg in concat.args:
-        home = plan.home.get(plan.root(arg))
-        if home is None or home.kind != "part" or home.where[0] is not concat or home.where[2] != start:
-            missing.append(arg)
-        start += arg.shape[concat.options["axis"]]
-    return missing
 
 
 def _there(plan: Any, node: Any) -> bool:

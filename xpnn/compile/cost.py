@@ -55,5 +55,5 @@ def total(nodes: Iterable[Node]) -> Cost:
 
 def cost(plan: Plan) -> Cost:
     """What a planned program costs: its views and what is written where it is wanted cost nothing."""
-    placed = {concat for home in plan.home.values() if home.kind == "part" for concat in home.where[:1]}
+    placed = {home.where[0] for home in plan.home.values() if home.kind == "part"}
     return total(node for node in plan.steps if node not in placed)

@@ -5,8 +5,6 @@ becomes of NaN under cuBLASLt's ReLU is not documented. Source: NVIDIA, *cuBLAS*
 https://docs.nvidia.com/cuda/cublas, and its header cublasLt.h.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

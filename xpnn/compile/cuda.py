@@ -194,11 +194,7 @@ def cluster_source(unit: Unit) -> Cluster:
     const float t1 = xpnn_maximum(t0, 0.0f);
     y0 = t1;
     """
-    within = set(unit.nodes)
-    reads = dict.fromkeys(arg for node in unit.nodes for arg in node.args if not uniform(arg) and arg not in within)
-    arrays = len(reads) + len(unit.writes)
-    if arrays * (16 + 16 * unit.nodes[0].ndim) > PARAMETERS - 64:  # where the indices are
-        raise Untraceable(f"{arrays} arrays in one kernel, more than it takes")
+    reads = arrays_read(unit)
     names = {node: f"a{i}" for i, node in enumerate(reads)} | {node: f"t{i}" for i, node in enumerate(unit.nodes)}
     helpers = dict[str, str]()
     lines = [
@@ -206,14 +202,22 @@ def cluster_source(unit: Unit) -> Cluster:
     ]
     lines += [f"y{i} = {names[node]};" for i, node in enumerate(unit.writes)]
     return Cluster(
-        tuple(reads),
+        reads,
         unit.writes,
         "_".join(dict.fromkeys(node.op for node in unit.nodes)),
-        ", ".join(f"{node.dtype} {name}" for node, name in names.items() if node in reads),
+        ", ".join(f"{node.dtype} a{i}" for i, node in enumerate(reads)),
         ", ".join(f"{node.dtype} y{i}" for i, node in enumerate(unit.writes)),
         "\n".join(lines),
         "\n".join(helpers.values()),
     )
+
+
+def arrays_read(unit: Unit) -> tuple[Node, ...]:
+    """What a unit's kernel reads; raises Untraceable where it would have more arrays than a kernel takes."""
+    arrays = len(unit.reads) + len(unit.writes)
+    if arrays * (16 + 16 * unit.nodes[0].ndim) > PARAMETERS - 64:  # where the indices are
+        raise Untraceable(f"{arrays} arrays in one kernel, more than it takes")
+    return unit.reads
 
 
 def reduction_source(node: Node) -> Reduction:
@@ -268,7 +272,7 @@ def literal(value: Any, dtype: np.dtype) -> str:
 
 
 def expression(node: Node, names: dict[Node, str], helpers: dict[str, str]) -> str:
-    op, wanted = node.op, _wanted(node)
+    op, wanted = node.op, operand_dtypes(node)
     args = [_operand(arg, dtype, names) for arg, dtype in zip(node.args, wanted, strict=True)]
     dtype = wanted[-1]
     kind = TYPES[dtype.name]
@@ -288,12 +292,12 @@ def expression(node: Node, names: dict[Node, str], helpers: dict[str, str]) -> s
     return f"{op}({', '.join(args)})"
 
 
-def _wanted(node: Node) -> Sequence[np.dtype]:
-    """The dtypes that C is to compute an operation's operands in."""
+def operand_dtypes(node: Node) -> Sequence[np.dtype]:
+    """The dtypes that an operation's operands are to be computed in."""
     given = [arg.dtype for arg in node.args]
     if node.op == "where":
         return [given[0], node.dtype, node.dtype]
-    if node.op in ("astype", "logical_not", *TESTS):
+    if node.op in ("astype", *TESTS):
         return given
     return [np.result_type(*given) if node.op in COMPARISONS else node.dtype] * len(given)
 

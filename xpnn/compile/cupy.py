@@ -265,8 +265,7 @@ class Program:
             kernel.reduce_type,
         )
         axes = options["axis"] = node.options["axis"]
-        axes = range(x.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
-        last = sorted(axis % x.ndim for axis in axes) == list(range(x.ndim - len(axes), x.ndim))
+        last = axes == tuple(range(x.ndim - len(axes), x.ndim))
 
         def reduce(now: Arrays) -> None:
             array = now[x]
@@ -290,13 +289,7 @@ class Program:
         return home.kind != "input"
 
     def _concat(self, node: Node) -> Callable[[Arrays], None]:
-        start, axis, missing = 0, node.options["axis"], list[tuple[Node, int, int]]()
-        for arg in node.args:
-            stop = start + arg.shape[axis]
-            home = self.plan.home.get(self.plan.root(arg), Home(""))
-            if home.kind != "part" or home.where[0] is not node or home.where[2] != start:  # not computed there
-                missing.append((arg, start, stop))
-            start = stop
+        axis, missing = node.options["axis"], self.plan.to_copy(node)
 
         def concat(now: Arrays) -> None:
             for arg, start, stop in missing:
@@ -320,14 +313,9 @@ class Program:
     def _settle(self, now: Arrays) -> None:
         """Results put into the inputs that they are to replace."""
         plan, copyto = self.plan, self._cupy.copyto
-        staged = [now[node].copy() if self._overwritten(node) else now[node] for node, _ in plan.copies]
+        staged = [now[node].copy() if plan.lies_in_an_input(node) else now[node] for node, _ in plan.copies]
         for (_, target), array in zip(plan.copies, staged, strict=True):
             copyto(now[plan.inputs[target]], array)
-
-    def _overwritten(self, node: Node) -> bool:
-        """Whether the node lies in an input, where another result may be put."""
-        root = self.plan.root(node)
-        return root.op == "input" or self.plan.home.get(root, Home("")).kind == "input"
 
 
 def _reshaped(array: Array, node: Node) -> Array:

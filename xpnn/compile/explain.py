@@ -1,7 +1,5 @@
 """A compiled step in words: what it computes, in how much memory, at what cost, and the program itself."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any, NamedTuple
 

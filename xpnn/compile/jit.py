@@ -5,8 +5,6 @@ NumPy's. The smallest steps, whose time is the calls of functions and not their 
 whole. numba comes with `pip install xpnn[jit]`; it is imported when the first program is made.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from threading import Lock
@@ -16,7 +14,7 @@ import numpy as np
 
 from xpnn.compile import loops, numpy
 from xpnn.compile.loops import Place, literal
-from xpnn.compile.memory import Home, Memory, part
+from xpnn.compile.memory import Home, part
 from xpnn.compile.namespace import ELEMENTWISE
 from xpnn.compile.plan import Plan, Unit
 from xpnn.compile.simplify import apply, uniform
@@ -40,7 +38,7 @@ def require() -> Any:
     try:
         import numba
     except ImportError as error:
-        raise ImportError('compile="jit" needs numba: pip install xpnn[jit]') from error
+        raise ImportError('compile="jit" needs numba: pip install "xpnn[jit]"') from error
     return numba
 
 
@@ -70,18 +68,23 @@ class Program(numpy.Program):
 
     def __init__(self, plan: Plan, bound: Sequence[str]):
         require()
-        self.whole = _small(plan) and all(map(_known, plan.steps)) and _apart(plan)
-        _regroup(plan, self.whole)
-        if self.whole and sum(_in_an_input(plan, node) for node, _ in plan.copies) > 1:  # one might overwrite another
-            self.whole = False
-            _regroup(plan, False)
-        self._arrays_of: dict[str, tuple[str, np.dtype]] = {}  # of a kernel's parameters: what they are given
+        self.whole = _small(plan) and all(_known(plan, node) for node in plan.steps) and _apart(plan)
+        plan.regroup(self._fits)
+        if self.whole and sum(plan.lies_in_an_input(node) for node, _ in plan.copies) > 1:
+            self.whole = False  # one copy might overwrite what the next one reads
+            plan.regroup(self._fits)
+        self._parameters: dict[str, tuple[str, np.dtype]] = {}  # of the kernel: what each is given
         self._body: list[str] = []  # of the step as one function
         self._texts: list[str] = []
         starts = np.cumsum([0, *(-(-size // 64) * 64 for size in plan.blocks)])
         self._starts, self._work = starts.tolist(), np.zeros(int(starts[-1]) if self.whole else 0, np.uint8)
         super().__init__(plan, bound)
         self.source = "\n\n".join([*self._texts, self.source])
+
+    def _fits(self, node: Node) -> bool:
+        """Whether an operation becomes part of a loop."""
+        fast = self.whole or node.size <= FEW or node.op not in loops.COSTLY
+        return fast and loops.expression(node, {}) is not None
 
     def _operation(self, node: Node) -> None:
         if self.whole:
@@ -100,14 +103,14 @@ class Program(numpy.Program):
 
     def _kernel(self, name: str, lines: list[str], helpers: list[str]) -> str:
         """The call of a function of these lines, compiled for what it is given here."""
-        names = list(self._arrays_of)
+        names = list(self._parameters)
         text = "\n\n".join([*helpers, _function("exact", "kernel", names, lines)])
         kernel, numba = compiled(text), require()
-        types = [numba.types.Array(numba.from_dtype(dtype), 1, "C") for _, dtype in self._arrays_of.values()]
+        types = [numba.types.Array(numba.from_dtype(dtype), 1, "C") for _, dtype in self._parameters.values()]
         kernel.compile(tuple(types))
         self._texts.append(text)
-        given = ", ".join(array for array, _ in self._arrays_of.values())
-        self._arrays_of = {}
+        given = ", ".join(array for array, _ in self._parameters.values())
+        self._parameters = {}
         return f"{self._static_name(kernel, name)}({given})"
 
     # where arrays lie
@@ -145,14 +148,14 @@ class Program(numpy.Program):
             name = self._derive(name, "{}.reshape(-1)")
         if not self.whole and start and min(strides, default=0) >= 0:  # so that one function serves every layer
             name, start = self._derive(name, f"{{}}[{start}:]"), 0
-        return self._named(name, f"_{name}" if self.whole else f"a{len(self._arrays_of)}", start, strides, dtype)
+        return self._named(name, f"_{name}" if self.whole else f"a{len(self._parameters)}", start, strides, dtype)
 
     def _named(self, array: str, like: str, start: int, strides: tuple[int, ...], dtype: np.dtype) -> Place:
         """The place in a parameter of the kernel; one array is one parameter, or its loops would fear an overlap."""
-        for name, (given, _) in self._arrays_of.items():
+        for name, (given, _) in self._parameters.items():
             if given == array:
                 return Place(name, start, strides)
-        self._arrays_of[like] = array, dtype
+        self._parameters[like] = array, dtype
         return Place(like, start, strides)
 
     # the step as one function
@@ -163,12 +166,12 @@ class Program(numpy.Program):
         if node.op in ELEMENTWISE:
             return loops.elementwise(unit, self._place)
         if node.op == "concat":
-            return [line for copy in self._pieces(node) for line in copy]
+            return self._concatenated(node)
         x = node.args[0]
         if node.op == "reshape":
             out = self._place(node, node.shape)
             form = self._lies(node)[1]
-            return loops.copied(x.shape, self._whole(x, x.shape), out._replace(strides=_steps(form.reshape(x.shape))))
+            return loops.copied(x.shape, self._operand(x, x.shape), out._replace(strides=_steps(form.reshape(x.shape))))
         if node.op == "take":
             source, rows, out = (self._place(one, one.shape) for one in (x, node.args[1], node))
             return loops.chosen(node, source, rows, out)
@@ -179,37 +182,35 @@ class Program(numpy.Program):
             steps = tuple(0 if n == 1 else step for n, step in zip(kept, _steps(form), strict=True))
             return loops.reduction(node, self._place(x, x.shape), out._replace(strides=steps)) or []
         stack = node.shape[:-2]
-        a, b = (self._whole(arg, (*stack, *arg.shape[-2:])) for arg in node.args)
+        a, b = (self._operand(arg, (*stack, *arg.shape[-2:])) for arg in node.args)
         return self._helper(loops.product(node, a, b, self._place(node, node.shape)))
 
     def _helper(self, lines: list[str]) -> list[str]:
         name = f"product_{len(self._texts)}"
-        names = [name for name in self._arrays_of if any(re.search(rf"\b{name}\[", line) for line in lines)]
+        names = [name for name in self._parameters if any(re.search(rf"\b{name}\[", line) for line in lines)]
         self._texts.append(_function("fast", name, names, lines))
         return [f"{name}({', '.join(names)})"]
 
-    def _whole(self, node: Node, shape: Sequence[int]) -> Place | str:
+    def _operand(self, node: Node, shape: Sequence[int]) -> Place | str:
+        """Where an operand lies, or the text of the number that it is everywhere."""
         return literal(node.options["value"], node.dtype) if uniform(node) else self._place(node, shape)
 
-    def _pieces(self, concat: Node) -> list[list[str]]:
+    def _concatenated(self, concat: Node) -> list[str]:
         """The copies of what is not computed in its part of a `concat`."""
-        found, axis, stop = [], concat.options["axis"], 0
-        for arg in concat.args:
-            start, stop = stop, stop + arg.shape[axis]
-            home = self.plan.home.get(self.plan.root(arg), Home(""))
-            if home.kind != "part" or home.where[0] is not concat or home.where[2] != start:
-                out = self._place(concat, concat.shape)
-                out = out._replace(start=out.start + start * out.strides[axis])
-                found.append(loops.copied(arg.shape, self._whole(arg, arg.shape), out))
-        return found
+        lines = []
+        for arg, start, _ in self.plan.to_copy(concat):
+            out = self._place(concat, concat.shape)
+            out = out._replace(start=out.start + start * out.strides[concat.options["axis"]])
+            lines += loops.copied(arg.shape, self._operand(arg, arg.shape), out)
+        return lines
 
     def _finish(self) -> None:
         if not self.whole:
             return super()._finish()
         plan = self.plan
-        for node, target in sorted(plan.copies, key=lambda copy: not _in_an_input(plan, copy[0])):
+        for node, target in sorted(plan.copies, key=lambda copy: not plan.lies_in_an_input(copy[0])):
             aim = plan.inputs[target]
-            self._body += loops.copied(aim.shape, self._whole(node, node.shape), self._place(aim, aim.shape))
+            self._body += loops.copied(aim.shape, self._operand(node, node.shape), self._place(aim, aim.shape))
         helpers, self._texts = self._texts, []
         for name, node in plan.outputs.items():  # so that arrays for results are made before they are written
             if plan.places[name] == "fresh":
@@ -230,28 +231,13 @@ def _function(kind: str, name: str, names: Sequence[str], lines: Sequence[str]) 
     return "\n".join([f"@{kind}", f"def {name}({', '.join(names)}):", *(f"    {line}" for line in lines)])
 
 
-def _in_an_input(plan: Plan, node: Node) -> bool:
-    root = plan.root(node)
-    return root.op == "input" or plan.home.get(root, Home("")).kind == "input"
-
-
-def _fits(node: Node, whole: bool) -> bool:
-    """Whether an elementwise operation becomes part of a loop."""
-    if node.op not in ELEMENTWISE or loops.expression(node, {}) is None:
-        return False
-    return whole or node.size <= FEW or node.op not in loops.COSTLY
-
-
-def _known(node: Node) -> bool:
+def _known(plan: Plan, node: Node) -> bool:
     """Whether an operation can be written as loops."""
     op, alike = node.op, all(arg.dtype == node.dtype for arg in node.args)
     if op in ELEMENTWISE:
         return loops.expression(node, {}) is not None
     if op == "take":
-        rows = node.args[1]
-        while rows.op == "reshape":
-            rows = rows.args[0]
-        return rows.op == "input" and rows.options["name"] == "rows"  # made by us: within range
+        return plan.within_range(node.args[1])
     if op in ("matmul", "sum", "mean", "prod", "max", "min"):
         return alike and node.dtype.kind == "f" and all(arg.size for arg in node.args)
     return op in ("concat", "reshape") and alike
@@ -261,24 +247,6 @@ def _apart(plan: Plan) -> bool:
     """Whether every result that is handed out has memory of its own or is given."""
     roots = [(plan.root(node), node) for name, node in plan.outputs.items() if plan.places[name] in ("fresh", "kept")]
     return all(root.op in ("input", "constant") or root.size == node.size for root, node in roots)
-
-
-def _regroup(plan: Plan, whole: bool) -> None:
-    """Clusters of what numba computes well, and where their results lie.
-
-    A view of what a cluster itself computes would be read where the loop has yet to write.
-    """
-    groups: list[list[Node]] = []
-    for node in plan.steps:
-        group = groups[-1] if groups else []
-        alike = group and node.shape == group[0].shape and all(_fits(one, whole) for one in (node, group[-1]))
-        if alike and not any(arg in plan.views and plan.root(arg) in set(group) for arg in node.args):
-            group.append(node)
-        else:
-            groups.append([node])
-    plan.units = plan.units_of(groups)
-    memory = Memory(plan)
-    plan.home, plan.blocks, plan.copies = memory.home, memory.blocks, memory.copies
 
 
 def _small(plan: Plan) -> bool:

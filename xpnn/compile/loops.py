@@ -4,39 +4,22 @@ Every array is one row of numbers in memory, of which a `Place` says where a res
 numbers in the text. What numba would compute otherwise than NumPy, or more slowly, is not here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnn.compile.namespace import COMPARISONS, FLOATING
+from xpnn.compile.cuda import INFIX, TYPES, operand_dtypes
+from xpnn.compile.namespace import ELEMENTWISE, FLOATING
 from xpnn.compile.plan import Unit
 from xpnn.compile.simplify import uniform
 from xpnn.compile.trace import Node
 
 COSTLY = frozenset(["pow", "atan2", "hypot", "logaddexp", *FLOATING]) - {"sqrt", "reciprocal"}
 """What NumPy computes for many numbers at once and numba one after the other."""
-_SIGNS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "equal": "==",
-    "not_equal": "!=",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "logical_and": "&",
-    "logical_or": "|",
-    "logical_xor": "!=",
-}
-_FORMS = {name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items()} | {
+_SIGNS = INFIX | {"logical_and": "&", "logical_or": "|", "logical_xor": "!="}
+_FORMS = {name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items() if name != "divide"} | {
     "negative": "-{0}",
     "positive": "{0}",
     "square": "{0} * {0}",
@@ -87,7 +70,7 @@ class Place(NamedTuple):
 
 
 def expression(node: Node, names: Mapping[Node, str]) -> str | None:
-    """An elementwise operation on named numbers; None where numba has no equal of NumPy's.
+    """An elementwise operation on named numbers; None for others, and where numba has no equal of NumPy's.
 
     >>> from xpnn.compile.trace import Graph
     >>> graph = Graph()
@@ -95,27 +78,20 @@ def expression(node: Node, names: Mapping[Node, str]) -> str | None:
     >>> print(expression(x * 0.1, {x: "a"}), expression(y + 1, {y: "b"}), sep=", ")
     a * float32(0.10000000149011612), int32(b + int32(1))
     """
-    op, dtype = node.op, node.dtype
-    operands = node.args if op != "where" else node.args[1:]
-    wanted = np.result_type(*(arg.dtype for arg in operands)) if op in COMPARISONS else dtype
-    given = [arg.dtype for arg in node.args]
-    if op in ("astype", "isnan", "isinf", "isfinite", "logical_not"):
-        wanted = given[0]
-    kinds = [given[0], wanted, wanted] if op == "where" else [wanted] * len(given)
+    op, dtype, kinds = node.op, node.dtype, operand_dtypes(node)
+    if op not in ELEMENTWISE:
+        return None
     args = [_operand(arg, kind, names) for arg, kind in zip(node.args, kinds, strict=True)]
+    wanted = kinds[-1]
     if op == "astype":
-        if given[0].kind == "f" and dtype.kind in "iu":
+        if wanted.kind == "f" and dtype.kind in "iu":
             if dtype.name not in ("int32", "int64"):
                 return None
             end = float(2 ** (8 * dtype.itemsize - 1))  # beyond it the compiler may do as it likes; here as x86 does
-            within = f"({args[0]} >= {given[0]}({-end})) & ({args[0]} < {given[0]}({end}))"
+            within = f"({args[0]} >= {wanted}({-end})) & ({args[0]} < {wanted}({end}))"
             return f"{dtype}({args[0]}) if {within} else {dtype}({-int(end)})"
-        return f"{args[0]} != {given[0]}(0)" if dtype.kind == "b" else f"{dtype}({args[0]})"
-    if (
-        op in ("maximum", "minimum")
-        and uniform(node.args[1])
-        and node.args[1].options["value"] == node.args[1].options["value"]
-    ):
+        return f"{args[0]} != {wanted}(0)" if dtype.kind == "b" else f"{dtype}({args[0]})"
+    if op in ("maximum", "minimum") and uniform(node.args[1]) and not math.isnan(node.args[1].options["value"]):
         return f"{args[1]} if {args[0]} {'<' if op == 'maximum' else '>'} {args[1]} else {args[0]}"
     if op in _SHIFTS:
         by = node.args[1]
@@ -149,16 +125,14 @@ def literal(value: Any, dtype: np.dtype) -> str:
 
 def elementwise(unit: Unit, place: Callable[[Node, Sequence[int]], Place]) -> list[str]:
     """A cluster as one loop: what is handed from one operation to the next is a local variable."""
-    shape, within = unit.nodes[0].shape, set(unit.nodes)
-    reads = dict.fromkeys(arg for node in unit.nodes for arg in node.args if not uniform(arg) and arg not in within)
-    arrays = [*unit.writes, *reads]
+    shape, reads, arrays = unit.nodes[0].shape, unit.reads, [*unit.writes, *unit.reads]
     places = [place(node, shape) for node in arrays]
     sizes, strides = _merged(shape, [one.strides for one in places])
     indices = [f"i{axis}" for axis in range(len(sizes))]
     places = [one._replace(strides=tuple(s)) for one, s in zip(places, strides, strict=True)]
     names = {node: f"x{i}" for i, node in enumerate(reads)} | {node: f"y{i}" for i, node in enumerate(unit.nodes)}
     lines = [list[str]() for _ in range(len(sizes) + 1)]  # what is read is read in the outermost loop that it hangs on
-    for node, one in list(zip(arrays, places, strict=True))[len(unit.writes) :]:
+    for node, one in zip(reads, places[len(unit.writes) :], strict=True):
         depth = max((axis + 1 for axis, step in enumerate(one.strides) if step), default=0)
         lines[depth].append(f"{names[node]} = {one.at(*indices)}")
     for node in unit.nodes:
@@ -250,7 +224,7 @@ def reduction(node: Node, x: Place, out: Place) -> list[str] | None:
     kept = len(order) - len(axes)
     last = f"s / {literal(node.args[0].size / max(node.size, 1), node.dtype)}" if node.op == "mean" else "s"
     blocks: list[list[str]] = [[] for _ in range(len(order) + 1)]
-    blocks[kept] = [f"s = {node.dtype}({start})", *blocks[kept]]
+    blocks[kept] = [f"s = {node.dtype}({start})"]
     blocks[-1] += steps
     text = _nested([shape[i] for i in order], [indices[i] for i in order], blocks)
     return [*text, "    " * kept + f"{out.at(*indices)} = {last}"]
@@ -268,11 +242,6 @@ def chosen(node: Node, x: Place, rows: Place, out: Place) -> list[str]:
     return _nested(node.shape, indices, blocks)
 
 
-_DTYPES = [
-    f"{kind}{8 * size}"
-    for kind, sizes in {"int": (1, 2, 4, 8), "uint": (1, 2, 4, 8), "float": (4, 8)}.items()
-    for size in sizes
-]
-NAMES: dict[str, Any] = {"np": np, "math": math, "inf": math.inf, "nan": math.nan, "bool": np.bool_}
-NAMES |= {dtype: getattr(np, dtype) for dtype in _DTYPES}
+NAMES: dict[str, Any] = {"np": np, "math": math, "inf": math.inf, "nan": math.nan}
+NAMES |= {dtype: np.dtype(dtype).type for dtype in TYPES}
 """What the text of loops refers to."""

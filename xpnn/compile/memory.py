@@ -5,8 +5,6 @@ after it. Gradients are computed in their slice of the flat vector, new paramete
 place of the old.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,8 +195,11 @@ def part(array: Any, axis: int, start: int, stop: int) -> Any:
     return array[(*(slice(None),) * axis, slice(start, stop))]
 
 
-def empty(node: Node, turned: bool) -> np.ndarray:
-    """Host memory for a node's numbers; where it is `turned` the last axis but one is the innermost."""
-    if not turned:
-        return np.empty(node.shape, node.dtype)
-    return np.empty((*node.shape[:-2], node.shape[-1], node.shape[-2]), node.dtype).swapaxes(-1, -2)
+def empty(node: Node, turned: bool, block: np.ndarray | None = None) -> np.ndarray:
+    """Host memory for a node's numbers, new or at the beginning of a block.
+
+    Where it is `turned` the last axis but one is the innermost.
+    """
+    shape = (*node.shape[:-2], node.shape[-1], node.shape[-2]) if turned else node.shape
+    array = np.ndarray(shape, node.dtype, block)
+    return array.swapaxes(-1, -2) if turned else array

@@ -4,8 +4,6 @@ Shapes and dtypes follow the standard's rules, and what it leaves undefined, as 
 Not here are functions whose shapes hang on numbers (nonzero, unique_values ...), extensions, and complex numbers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partialmethod
@@ -205,7 +203,8 @@ class Namespace:
         dtype, axis = self.result_type(*arrays), normalize_axis_index(axis or 0, arrays[0].ndim)
         before, after = arrays[0].shape[:axis], arrays[0].shape[axis + 1 :]
         if any((x.shape[:axis], x.shape[axis + 1 :]) != (before, after) for x in arrays):
-            raise ValueError(f"concat of {' and '.join(str(x.shape) for x in arrays)} along axis {axis}")
+            shapes = " and ".join(str(x.shape) for x in arrays)
+            raise ValueError(f"concat of {shapes} along axis {axis}: all other axes must be as long")
         shape = (*before, sum(x.shape[axis] for x in arrays), *after)
         return self._graph.record("concat", arrays, {"axis": axis}, shape, dtype) if len(arrays) > 1 else arrays[0]
 
@@ -222,13 +221,15 @@ class Namespace:
         if x2.ndim == 1:  # a matrix of one column
             return self.squeeze(self.matmul(x1, x2[:, None]), -1)
         if not x1.ndim or not x2.ndim or x1.shape[-1] != x2.shape[-2]:
-            raise ValueError(f"matmul of {x1.shape} and {x2.shape}")
+            raise ValueError(
+                f"matmul of {x1.shape} and {x2.shape}: the first must have as many columns as the second rows"
+            )
         shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), x1.shape[-2], x2.shape[-1])
         return self._graph.record("matmul", [x1, x2], {}, shape, _check("matmul", dtype, "iuf"))
 
     def take(self, x, indices, /, *, axis=None):
         if axis is None and x.ndim != 1:
-            raise ValueError("take needs an axis for an array of several")
+            raise ValueError(f"axis must be given to take from an array of shape {x.shape}, got None")
         axis = normalize_axis_index(axis or 0, x.ndim)
         _check("take by", indices.dtype, "iu")
         shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
@@ -238,8 +239,9 @@ class Namespace:
         """An operation whose result NumPy tells for arrays of zeros: rare enough for that."""
         nodes, rest = values[: len(kinds)], values[len(kinds) :]
         named = dict(zip(("first", "second"), rest, strict=False)) | options
-        if len(nodes) < len(kinds) or any(isinstance(value, Node) for value in named.values()):
-            raise Untraceable(f"{op} by an array, or of none")
+        count = sum(isinstance(value, Node) for value in (*nodes, *named.values()))
+        if count != len(kinds):
+            raise Untraceable(f"{op} of {count} arrays: it takes {len(kinds)}, and all else as numbers")
         if len(set(kinds)) == 1:
             self.result_type(*(node.dtype for node in nodes))
         for node, allowed in zip(nodes, kinds, strict=True):

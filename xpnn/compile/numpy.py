@@ -4,8 +4,6 @@ The program that is written is plain Python, one line an operation; `Program.sou
 views of arrays that stand for many calls once and gives `run`, which takes what changes from call to call.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -100,9 +98,7 @@ class Program:
             if name == "erf":
                 from scipy.special import erf as function
             else:
-                function: Any = np
-                for piece in name.split("_reduce")[0].split("."):
-                    function = getattr(function, piece)
+                function: Any = getattr(np, name.removesuffix("_reduce"))
                 function = function.reduce if name.endswith("_reduce") else function
             self._static[name] = function
         return name
@@ -110,9 +106,7 @@ class Program:
     def _name(self, node: Node, whole: bool = False) -> str:
         """The name of a node's array; of a constant, which is one number where it may be."""
         if node.op == "constant" and node not in self._names:  # a piece of one has a name
-            if uniform(node) and not whole:
-                return self._constant(node, ())
-            return self._constant(node, None)
+            return self._constant(node, () if uniform(node) and not whole else None)
         if node not in self._names:
             self._view(node) if node in self.plan.views else self._home(node)
         return self._names[node]
@@ -151,8 +145,8 @@ class Program:
         if home.kind == "block":
             key = (home, node.shape, node.dtype)
             if key not in self._arrays:
-                block = self._blocks[home.where][: node.nbytes].view(node.dtype)
-                self._arrays[key] = self._static_name(_shaped(block, node, home), f"t{len(self._arrays)}")
+                array = empty(node, home.turned, self._blocks[home.where])
+                self._arrays[key] = self._static_name(array, f"t{len(self._arrays)}")
             return self._take(node, self._arrays[key], STATIC)
         if home.kind == "kept":
             return self._take(node, self._static_name(empty(node, home.turned), "kept"), STATIC)
@@ -160,7 +154,7 @@ class Program:
             return self._take(node, self._names[self.plan.inputs[home.where]], BOUND)
         if home.kind == "part":
             concat, axis, start, stop = home.where
-            slot = f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}].reshape({node.shape})"
+            slot = f"{_part(axis, start, stop)}.reshape({node.shape})"
             label = self.plan.labels.get((start, stop)) if axis == concat.ndim - 1 else None
             name = self._derive(self._name(concat), slot, "" if label is None else f"d_{label}")
             self._names[node] = name
@@ -212,7 +206,8 @@ class Program:
             self._write(f"copyto({self._derive(out, f'{{}}.reshape({x.shape})')}, {self._name(x, whole=True)})", node)
         else:
             function = self._static_name(_caller(node), node.op)
-            self._write(f"copyto({out}, {function}({self._all(node.args)}))", node)
+            args = ", ".join(self._name(arg, whole=True) for arg in node.args)
+            self._write(f"copyto({out}, {function}({args}))", node)
 
     def _filled(self, arg: Node, node: Node) -> str:
         """A number as an array of the result's shape, or of one member's: the extremes then take half the time."""
@@ -257,9 +252,6 @@ class Program:
         where = f", block {home.where}" if home.kind == "block" else ""
         self._lines.append(f"{line}  # {node.op} {node.shape} {node.dtype}{where}")
 
-    def _all(self, args: Sequence[Node]) -> str:
-        return ", ".join(self._name(arg, whole=True) for arg in args)
-
     def _product(self, node: Node, out: str) -> None:
         turned = self.plan.home[node].turned
         if turned:  # (A B)^T = B^T A^T, whose result lies row by row
@@ -280,14 +272,9 @@ class Program:
         return True
 
     def _concat(self, node: Node, out: str) -> None:
-        start, axis = 0, node.options["axis"]
-        for arg in node.args:
-            stop = start + arg.shape[axis]
-            home = self.plan.home.get(self.plan.root(arg), Home(""))
-            if home.kind != "part" or home.where[0] is not node or home.where[2] != start:
-                slot = self._derive(out, f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}]")
-                self._lines.append(f"copyto({slot}, {self._name(arg)})  # into its part of {node.shape}")
-            start = stop
+        for arg, start, stop in self.plan.to_copy(node):
+            slot = self._derive(out, _part(node.options["axis"], start, stop))
+            self._lines.append(f"copyto({slot}, {self._name(arg)})  # into its part of {node.shape}")
 
     def _where(self, node: Node, out: str) -> None:
         condition, first, second = (self._name(arg) for arg in node.args)
@@ -306,9 +293,7 @@ class Program:
 
     def _chosen(self, node: Node, out: str) -> None:
         x, rows = node.args
-        source = self.plan.root(rows)
-        known = source.op == "input" and source.options["name"] == "rows"  # made by us: within range
-        mode = "clip" if known else "raise"
+        mode = "clip" if self.plan.within_range(rows) else "raise"
         function = self._derive(self._name(x, whole=True), "{}.take")
         self._write(f"{function}({self._name(rows, whole=True)}, {node.options['axis']}, {out}, '{mode}')", node)
 
@@ -319,7 +304,7 @@ class Program:
         fresh, ready = self._results(), []
         for node, target in plan.copies:
             source = self._name(node)
-            if plan.root(node).op == "input" or plan.home[plan.root(node)].kind == "input":  # may be overwritten below
+            if plan.lies_in_an_input(node):  # which may be overwritten below
                 self._lines.append(f"s{len(ready)} = {source}.copy()")
                 source = f"s{len(ready)}"
             ready.append((source, self._names[plan.inputs[target]]))
@@ -379,10 +364,9 @@ def _temporaries(unit: Unit) -> dict[Node, int]:
     return found
 
 
-def _shaped(block: np.ndarray, node: Node, home: Home) -> np.ndarray:
-    if home.turned:
-        return block.reshape(*node.shape[:-2], node.shape[-1], node.shape[-2]).swapaxes(-1, -2)
-    return block.reshape(node.shape)
+def _part(axis: int, start: int, stop: int) -> str:
+    """The text of a slice along one axis."""
+    return f"{{}}[{', '.join([':'] * axis + [f'{start}:{stop}'])}]"
 
 
 def _caller(node: Node) -> Callable[..., Any]:

@@ -4,8 +4,6 @@ The batch may have any number of rows, so the pass is traced with two numbers of
 traces hangs on the rows. Shapes that do are computed in the graph; numbers that do cannot be written.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -84,9 +82,7 @@ def content(
     onnx = require()
     newest = onnx.defs.onnx_opset_version()
     if isinstance(opset, bool) or not isinstance(opset, int) or not OLDEST <= opset <= newest:
-        raise ValueError(
-            f"opset must be from {OLDEST} to {newest}, which is the installed onnx's newest, got {opset!r}"
-        )
+        raise ValueError(f"opset must be from {OLDEST} to {newest}, the installed onnx's newest, got {opset!r}")
     values = _values(net, members)
     if sum(value.nbytes for value in values.values()) > LARGEST:
         raise ValueError("the parameters take 2 GB and more, which no file of ONNX alone can hold")

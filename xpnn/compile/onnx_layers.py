@@ -1,7 +1,5 @@
 """Layers that ONNX has an operator for: one node stands for the operations that they are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

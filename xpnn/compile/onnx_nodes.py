@@ -1,7 +1,5 @@
 """Each operation of the array API standard as nodes of ONNX that give the same numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -9,7 +7,7 @@ import numpy as np
 
 from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
 from xpnn.compile.onnx_writer import BOOL, FLOAT32, INT32, Writer
-from xpnn.compile.simplify import uniform
+from xpnn.compile.simplify import times_one, uniform
 from xpnn.compile.trace import Node
 
 _SINGLE = frozenset(["acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "erf", "sinh", "tan"])
@@ -89,7 +87,7 @@ def write(to: Writer, node: Node) -> str:
         return to.add("CumSum", [to.cast(to.name(args[0]), args[0].dtype, node.dtype), to.integers(axis)])
     if op in ("tril", "triu") and options.keys() <= {"k"}:
         return to.add("Trilu", [to.name(args[0]), to.integers(options.get("k", 0))], upper=int(op == "triu"))
-    raise to.refused(node, "which ONNX has no operator for that is written here")
+    raise to.refused(node)
 
 
 def _operands(to: Writer, node: Node) -> list[str]:
@@ -100,7 +98,7 @@ def _elementwise(to: Writer, node: Node) -> str:
     op, args = node.op, list(node.args)
     if op == "astype":
         return to.cast(to.name(args[0]), args[0].dtype, node.dtype)
-    if op == "multiply" and (other := _times_one(node)) is not None:
+    if (other := times_one(node)) is not None:
         return to.cast(to.name(other), other.dtype, node.dtype)
     dtype = np.result_type(*(arg.dtype for arg in (args[1:] if op == "where" else args)))
     shapes = [arg.shape for arg in args if not uniform(arg)]
@@ -117,16 +115,8 @@ def _elementwise(to: Writer, node: Node) -> str:
     if op in _BITS:
         return to.add(_BITS[op] if dtype == BOOL else f"Bitwise{_BITS[op]}", names)
     if op not in _FORMULAS or (op not in _OF_INTEGERS and dtype.kind != "f"):
-        raise to.refused(node, "which ONNX has no operator for that is written here")
+        raise to.refused(node)
     return _FORMULAS[op](to, names, dtype, node)
-
-
-def _times_one(node: Node) -> Node | None:
-    """What a product with 1 leaves as it is."""
-    for one, other in (node.args, node.args[::-1]):
-        if uniform(one) and one.options["value"] == 1.0 and other.shape == node.shape:
-            return other
-    return None
 
 
 def _trunc(to: Writer, names: list[str], dtype: np.dtype, node: Node) -> str:

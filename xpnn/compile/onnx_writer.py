@@ -102,7 +102,7 @@ class Writer:
     def _owners(self, node: Node) -> tuple[str, Any]:
         return self._trace.owners.get(node, ("", None))
 
-    def refused(self, node: Node, why: str) -> TypeError:
+    def refused(self, node: Node, why: str = "for which no operator of ONNX is written here") -> TypeError:
         """The error that tells of an operation that cannot be written."""
         place, layer = self._owners(node)
         where = "what comes before or after the layers" if layer is None else f"{layer}, layer {place},"

@@ -1,7 +1,5 @@
 """How a network's outputs are computed: by a program where one is worth its making, else by the layers themselves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from xpnn.backend import Backend

@@ -5,8 +5,6 @@ else as it was asked for. Views are no operations: they lie in what they look at
 library; `numpy.py` and `cupy.py` write programs from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ import numpy as np
 
 from xpnn.compile.memory import Home, Memory, empty
 from xpnn.compile.namespace import ELEMENTWISE, VIEWS
-from xpnn.compile.simplify import apply, constant, live, simplified
+from xpnn.compile.simplify import apply, constant, live, simplified, uniform
 from xpnn.compile.trace import Node
 
 SMALL = 64
@@ -28,6 +26,13 @@ class Unit(NamedTuple):
 
     nodes: tuple[Node, ...]
     writes: tuple[Node, ...]  # those that others read
+
+    @property
+    def reads(self) -> tuple[Node, ...]:
+        """The arrays of others that it reads: numbers that are known stand in its text."""
+        own = set(self.nodes)
+        found = dict.fromkeys(arg for node in self.nodes for arg in node.args)
+        return tuple(arg for arg in found if arg not in own and not uniform(arg))
 
 
 class Plan:
@@ -73,12 +78,19 @@ class Plan:
         self.views = {node for node in computed if self._is_view(node)}
         self.order = _ordered(needed)
         self.steps = [node for node in self.order if node not in self.views]
-        groups = self._groups(cluster)
+        groups = self._groups(_joining(cluster))
         if rows is not None:
             groups = rows(groups, self.views, {view: self.root(view) for view in self.views})
             self.order = self._in_order(groups)
             self.steps = [node for node in self.order if node not in self.views]
-        self.units = self.units_of(groups)
+        self._settle(groups)
+
+    def regroup(self, joins: Callable[[Node], bool]) -> None:
+        """Compute other runs of operations as one: those on one shape that `joins` is true of."""
+        self._settle(self._groups(joins))
+
+    def _settle(self, groups: Sequence[Sequence[Node]]) -> None:
+        self.units = self._units_of(groups)
         memory = Memory(self)
         self.home: dict[Node, Home] = memory.home
         self.blocks: list[int] = memory.blocks
@@ -111,16 +123,29 @@ class Plan:
             node = node.args[0]
         return node
 
-    def _groups(self, cluster: bool | int) -> list[list[Node]]:
+    def lies_in_an_input(self, node: Node) -> bool:
+        """Whether another result may be put where the node lies."""
+        root = self.root(node)
+        return root.op == "input" or self.home.get(root, Home("")).kind == "input"
+
+    def within_range(self, indices: Node) -> bool:
+        """Whether indices are known to be within range: the rows of a batch are, which the library draws."""
+        root = self.root(indices)
+        return root.op == "input" and root.options["name"] == "rows"
+
+    def to_copy(self, concat: Node) -> list[tuple[Node, int, int]]:
+        """The operands of a `concat` that are not computed in their part of it, and where along the axis that is."""
+        found, stop = [], 0
+        for arg in concat.args:
+            start, stop = stop, stop + arg.shape[concat.options["axis"]]
+            home = self.home.get(self.root(arg), Home(""))
+            if home.kind != "part" or home.where[0] is not concat or home.where[2] != start:
+                found.append((arg, start, stop))
+        return found
+
+    def _groups(self, joins: Callable[[Node], bool]) -> list[list[Node]]:
         """The operations in their order, those together that are computed as one."""
         groups: list[list[Node]] = []
-
-        def joins(node: Node) -> bool:
-            if node.op not in ELEMENTWISE or not cluster or cluster is True:
-                return node.op in ELEMENTWISE and bool(cluster)
-            alike = all(arg.size == 1 or arg.shape == node.shape for arg in node.args)
-            return node.ndim == 1 and node.nbytes >= cluster and alike
-
         for node in self.steps:
             last = groups[-1][-1] if groups else node
             alike = groups and joins(node) and joins(last) and node.shape == last.shape
@@ -148,7 +173,7 @@ class Plan:
             put(node)
         return order
 
-    def units_of(self, groups: Sequence[Sequence[Node]]) -> list[Unit]:
+    def _units_of(self, groups: Sequence[Sequence[Node]]) -> list[Unit]:
         """The groups with what of each is read outside of it."""
         number = {node: i for i, group in enumerate(groups) for node in group}
         outside = {self.root(node) for node in self.outputs.values()}
@@ -164,6 +189,18 @@ class Plan:
         """The bytes of all buffers and constants; the inputs are not counted."""
         own = sum(node.nbytes for node, home in self.home.items() if home.kind in ("fresh", "kept"))
         return sum(self.blocks) + own + sum(constant(node, ()).nbytes for node in self.constants)
+
+
+def _joining(cluster: bool | int) -> Callable[[Node], bool]:
+    """Whether an operation may be computed together with others on its shape (`Plan` says what `cluster` means)."""
+
+    def joins(node: Node) -> bool:
+        if isinstance(cluster, bool) or node.op not in ELEMENTWISE:
+            return node.op in ELEMENTWISE and cluster is True
+        alike = all(arg.size == 1 or arg.shape == node.shape for arg in node.args)
+        return node.ndim == 1 and node.nbytes >= cluster and alike
+
+    return joins
 
 
 def _ordered(needed: Sequence[Node]) -> list[Node]:

@@ -4,17 +4,14 @@ A thread computes a row of few columns from beginning to end and holds it in reg
 one. What depends on several rows, as the mean of a loss, stays outside and comes after.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from xpnn.compile.cuda import PARAMETERS, TYPES, expression, listing, name_of, reduction_source
+from xpnn.compile.cuda import TYPES, arrays_read, expression, listing, name_of, reduction_source
 from xpnn.compile.namespace import ELEMENTWISE, REDUCTIONS
 from xpnn.compile.plan import Unit
-from xpnn.compile.simplify import uniform
-from xpnn.compile.trace import Node, Untraceable
+from xpnn.compile.trace import Node
 
 COLUMNS = 32
 """Rows of up to so many columns are one thread's."""
@@ -52,10 +49,7 @@ def lead_of(node: Node) -> tuple[int, ...] | None:
     if node.op in ELEMENTWISE:
         return node.shape[:-1]
     if node.op in REDUCTIONS and node.args[0].ndim == node.ndim and node.options["keepdims"]:
-        axes = node.options["axis"]
-        axes = [axes] if isinstance(axes, int) else axes
-        alone = axes is not None and [axis % node.ndim for axis in axes] == [node.ndim - 1]
-        return node.shape[:-1] if alone else None
+        return node.shape[:-1] if node.options["axis"] == (node.ndim - 1,) else None
     return None
 
 
@@ -135,11 +129,7 @@ def rows_source(unit: Unit) -> Rows:
     }
     for (int j = 0; j < 3; j++) y0[i * 3 + j] = t1[j];
     """
-    nodes, within = unit.nodes, set(unit.nodes)
-    lead = nodes[0].shape[:-1]
-    reads = dict.fromkeys(arg for node in nodes for arg in node.args if not uniform(arg) and arg not in within)
-    if (len(reads) + len(unit.writes)) * (16 + 16 * nodes[0].ndim) > PARAMETERS - 64:
-        raise Untraceable(f"{len(reads) + len(unit.writes)} arrays in one kernel, more than it takes")
+    nodes, reads, lead = unit.nodes, arrays_read(unit), unit.nodes[0].shape[:-1]
     names = {node: f"a{k}[{_index(node, lead)}]" for k, node in enumerate(reads)}
     names |= {node: f"t{k}{'[j]' if _wide(node) else ''}" for k, node in enumerate(nodes)}
     helpers, lines, loop = dict[str, str](), list[str](), list[str]()
@@ -165,7 +155,7 @@ def rows_source(unit: Unit) -> Rows:
         each = f"for (int j = 0; j < {width}; j++) " if _wide(node) else ""
         lines.append(f"{each}y{k}[{_index(node, lead)}] = {names[node]};")
     return Rows(
-        tuple(reads),
+        reads,
         unit.writes,
         math.prod(lead),
         "_".join(dict.fromkeys(node.op for node in nodes)),

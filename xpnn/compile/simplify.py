@@ -1,7 +1,5 @@
 """Simplifying a traced function: what is known is computed beforehand, and some operations become cheaper ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +42,14 @@ def constant(node: Node, shape: Sequence[int] | None = None) -> np.ndarray:
 def uniform(node: Node) -> bool:
     """Whether the node is one number everywhere, known beforehand."""
     return node.op == "constant" and not isinstance(node.options["value"], np.ndarray)
+
+
+def times_one(node: Node) -> Node | None:
+    """What a product with 1 leaves as it is, but for its dtype; None for all else."""
+    for one, other in (node.args, node.args[::-1]) if node.op == "multiply" else ():
+        if uniform(one) and one.options["value"] == 1.0 and other.shape == node.shape:
+            return other
+    return None
 
 
 def live(outputs: Iterable[Node]) -> list[Node]:
@@ -111,12 +117,10 @@ def _without(node: Node) -> Node | None:
     xp, args = node.graph.xp, node.args
     if node.op in ("sum", "mean", "max", "min", "prod") and args[0].size == node.size:
         return xp.reshape(args[0], node.shape)
-    if node.op == "multiply":
-        for one, other in (args, args[::-1]):
-            if uniform(one) and one.options["value"] == 1.0 and other.shape == node.shape:
-                return other
+    if (other := times_one(node)) is not None:
+        return xp.astype(other, node.dtype)
     if node.op == "pow" and uniform(args[1]) and args[0].shape == node.shape:
-        x, power = args[0], args[1].options["value"]
+        x, power = xp.astype(args[0], node.dtype), args[1].options["value"]
         return x if power == 1 else xp.multiply(x, x) if power == 2 else xp.sqrt(x) if power == 0.5 else None
     return None
 

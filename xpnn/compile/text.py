@@ -1,7 +1,5 @@
 """What stands in the text of a program: names for people to read, and views as they are written in Python."""
 
-from __future__ import annotations
-
 import keyword
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Networks from other libraries and for them: PyTorch and scikit-learn, neither of which is needed for the rest."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from xpnn._lazy import attach

@@ -1,14 +1,12 @@
 """Networks from scikit-learn's MLPClassifier and MLPRegressor, and these from networks and estimators of ours."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from xpnn import activations
 from xpnn.architecture import mlp
-from xpnn.exchange.pytorch import STACK
+from xpnn.exchange.pytorch import check_lone
 from xpnn.layers import ActivityPenalty, Dense, Dropout, GaussianNoise, Layer
 from xpnn.network import Network
 
@@ -40,7 +38,7 @@ def from_sklearn(estimator: Any, backend: Any = "numpy", dtype: Any = None) -> N
     if not all(hasattr(estimator, name) for name in wanted) or isinstance(estimator, type):
         raise TypeError(f"estimator must be an MLPClassifier or MLPRegressor, got {estimator!r}")
     if not hasattr(estimator, "coefs_"):
-        raise ValueError(f"{estimator} has not been fitted: it has no weights")
+        raise ValueError(f"estimator must be fitted, got {estimator}, which has no weights: call its fit")
     weights, biases = estimator.coefs_, estimator.intercepts_
     widths = [weights[0].shape[0], *(weight.shape[1] for weight in weights)]
     ends = _ENDS | {"exp": "exponential"}  # of a Poisson regression
@@ -82,8 +80,7 @@ def to_sklearn(model: Any, classes: Any = None) -> Any:
     net = model if isinstance(model, Network) else getattr(model, "network_", None)
     if not isinstance(net, Network):
         raise TypeError(f"model must be a network or a fitted estimator of xpnn.sklearn, got {model!r}")
-    if net.members is not None:
-        raise TypeError(STACK)
+    check_lone("model", net)
     hidden, ending = _chain_of(net.layers)
     dense = [params for layer, params in zip(net.layers, net.params, strict=True) if isinstance(layer, Dense)]
     kind: Any = MLPRegressor if ending == "identity" else MLPClassifier
@@ -136,9 +133,9 @@ def _sorted(last: np.ndarray, order: np.ndarray) -> np.ndarray:
     if last.shape[-1] == 1:
         return last if order[0] == 0 else -last
     last = last[..., order]
-    return (
-        last[..., 1:] - last[..., :1] if len(order) == 2 else last
-    )  # softmax of two is the sigmoid of what is between
+    if len(order) > 2:
+        return last
+    return last[..., 1:] - last[..., :1]  # softmax of two is the sigmoid of what is between
 
 
 def _accepted(estimator: Any) -> bool:
@@ -171,7 +168,6 @@ def _chain_of(chain: tuple[Layer, ...]) -> tuple[str, str]:
             )
     *between, ending = [*names, *(["identity"] if after_dense else [])]
     if len(set(between)) > 1 or "softmax" in between or ending in ("tanh", "relu"):
-        raise TypeError(
-            f"scikit-learn's MLP has one activation for all hidden layers, got {between} and {ending} at last"
-        )
+        wanted = "one activation for all hidden layers, and identity, sigmoid or softmax at the end"
+        raise TypeError(f"scikit-learn's MLP has {wanted}, got {between} and {ending}")
     return (between or ["identity"])[0], ending

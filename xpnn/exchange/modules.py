@@ -1,7 +1,5 @@
 """Layers that PyTorch has not, as modules of it: what `to_torch` puts in their place, and `from_torch` reads again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 try:

@@ -4,8 +4,6 @@ The names are PyTorch's but for one, and so are the shapes: a Linear's weight is
 out), and a PReLU's slope is called weight.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +16,8 @@ from xpnn.layers import Layer
 from xpnn.network import Network
 
 Array = Any
-STACK = "a stack is many networks and one is wanted: give one of them, net[k]"
+COUNTED = "num_batches_tracked"
+"""What every BatchNorm of PyTorch counts for itself; here the network does."""
 
 
 def from_torch(source: Any, layers: Any = None, backend: Any = "numpy", dtype: Any = None) -> Network:
@@ -76,10 +75,10 @@ def _dtype_of(state: Mapping[str, Any]) -> str:
     return "float64" if any(str(one.dtype) == "torch.float64" for one in state.values()) else "float32"
 
 
-def _host(tensor: Any) -> np.ndarray:
+def _host(name: str, tensor: Any) -> np.ndarray:
     """A tensor's numbers, wherever they lie and however they are rounded."""
     if tensor.is_complex() or tensor.is_meta:
-        raise TypeError(f"parameters must be real numbers in memory, got {tensor.dtype} on {tensor.device}")
+        raise TypeError(f"{name} must be real numbers in memory, got {tensor.dtype} on {tensor.device}")
     tensor = tensor.detach().cpu()
     wide = str(tensor.dtype) in ("torch.float32", "torch.float64")
     return np.array((tensor if wide else tensor.float()).numpy())
@@ -90,41 +89,42 @@ def _layers_of(module: Any, place: str) -> list[tuple[Layer, Any]]:
     name = type(module).__name__
     known = type(module).__module__.startswith(("torch.nn.", "xpnn."))
     if module._forward_hooks or module._forward_pre_hooks:
-        raise _refuse(module, place.rstrip("."), "without forward hooks, as weight_norm has them too, it can be taken")
+        raise TypeError(_told(module, place, "without forward hooks, as weight_norm has them too, it can be taken"))
     if known and name in ("Sequential", "Residual"):
         children = module._modules.items()  # `named_children` leaves out one that comes again
-        inside = [pair for key, child in children for pair in _layers_of(child, f"{place}{key}.")]
+        inside = [pair for key, child in children for pair in _layers_of(child, f"{place}.{key}".lstrip("."))]
         if name == "Sequential":
             return inside
         return [(layers.Residual(tuple(layer for layer, _ in inside)), [params for _, params in inside])]
     if name not in _MADE or not known:
-        known = ", ".join(_MADE)
-        raise TypeError(
-            f"module {place.rstrip('.') or 'source'} is {module}, for which there is no layer: a Sequential of {known} "
-            "can be taken. For a model of your own, give its state dict and the layers that it is"
-        )
+        own = "For a model of your own, give its state dict and the layers that it is"
+        none = f"there is no layer for it, a Sequential of {', '.join(_MADE)} can be taken. {own}"
+        raise TypeError(_told(module, place, none))
     try:
-        made, arrays = _MADE[name](module, place.rstrip(".")), {}
+        made = _MADE[name](module, place)
     except ValueError as error:
-        raise ValueError(f"module {place.rstrip('.') or 'source'} is {module}: {error}") from None
-    if made is None:
-        return []
-    for key, tensor in module.state_dict().items():
-        if key != "num_batches_tracked":
-            arrays["slope" if isinstance(made, layers.PReLU) else key] = _host(tensor)
-    if isinstance(made, layers.Dense):
-        arrays["weight"] = arrays["weight"].T
-    return [(made, arrays)]
+        raise ValueError(_told(module, place, str(error))) from None
+    return [] if made is None else [(made, _arrays_of(made, module.state_dict()))]
 
 
-def _refuse(module: Any, place: str, wanted: str) -> TypeError:
-    return TypeError(f"module {place or 'source'} is {module}: {wanted}")
+def _arrays_of(layer: Layer, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A module's tensors as the layer has them, by its own names."""
+    found = {name: _host(name, tensor) for name, tensor in tensors.items() if name != COUNTED}
+    if isinstance(layer, layers.Dense) and "weight" in found:
+        found["weight"] = found["weight"].T
+    if isinstance(layer, layers.PReLU) and "weight" in found:
+        found["slope"] = found.pop("weight")
+    return found
+
+
+def _told(module: Any, place: str, wanted: str) -> str:
+    return f"module {place or 'source'} is {module}: {wanted}"
 
 
 def _softmax(kind: Layer) -> Callable[[Any, str], Layer]:
     def made(module: Any, place: str) -> Layer:
         if module.dim not in (1, -1):
-            raise _refuse(module, place, "over the features, dim=-1, is what can be taken")
+            raise TypeError(_told(module, place, "over the features, dim=-1, is what can be taken"))
         return kind
 
     return made
@@ -132,16 +132,15 @@ def _softmax(kind: Layer) -> Callable[[Any, str], Layer]:
 
 def _batch_norm(module: Any, place: str) -> Layer:
     if not module.affine or not module.track_running_stats or module.momentum is None or module.bias is None:
-        raise _refuse(
-            module, place, "with affine=True, a bias, track_running_stats=True and a momentum it can be taken"
-        )
+        wanted = "with affine=True, a bias, track_running_stats=True and a momentum it can be taken"
+        raise TypeError(_told(module, place, wanted))
     return layers.BatchNorm(module.num_features, eps=module.eps, momentum=module.momentum)
 
 
 def _layer_norm(module: Any, place: str) -> Layer:
     shape = tuple(module.normalized_shape)
     if len(shape) != 1 or not module.elementwise_affine:
-        raise _refuse(module, place, "over one axis, with elementwise_affine=True, it can be taken")
+        raise TypeError(_told(module, place, "over one axis, with elementwise_affine=True, it can be taken"))
     if type(module).__name__ == "RMSNorm":
         eps = _torch().finfo(module.weight.dtype).eps if module.eps is None else module.eps
         return layers.RMSNorm(shape[0], eps=eps)
@@ -150,37 +149,36 @@ def _layer_norm(module: Any, place: str) -> Layer:
 
 def _softplus(module: Any, place: str) -> Layer:
     if module.beta != 1.0 or module.threshold != 20.0:
-        raise _refuse(module, place, "with beta=1 it can be taken, and threshold=20")
+        raise TypeError(_told(module, place, "with beta=1 and threshold=20 it can be taken"))
     return activations.softplus
 
 
 def _flatten(module: Any, place: str) -> None:
     """Rows of features need none."""
     if (module.start_dim, module.end_dim) != (1, -1):
-        raise _refuse(module, place, "with start_dim=1 and end_dim=-1, where rows need no such step, it is left out")
+        wanted = "with start_dim=1 and end_dim=-1, where rows need no such step, it is left out"
+        raise TypeError(_told(module, place, wanted))
 
 
 def _embedding(module: Any, place: str) -> Layer:
     if module.padding_idx is not None or module.max_norm is not None or module.scale_grad_by_freq:
-        raise _refuse(module, place, "without padding_idx, max_norm and scale_grad_by_freq it can be taken")
+        wanted = "without padding_idx, max_norm and scale_grad_by_freq it can be taken"
+        raise TypeError(_told(module, place, wanted))
     return layers.Embedding(module.num_embeddings, module.embedding_dim, getattr(module, "columns", 1))
 
 
+_PLAIN = {"ReLU": "relu", "SELU": "selu", "Softplus": "softplus", "SiLU": "silu", "GELU": "gelu", "Mish": "mish"}
+_PLAIN |= {"Hardsigmoid": "hard_sigmoid", "Hardswish": "hard_swish", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+_PLAIN |= {"Softsign": "softsign", "Identity": "identity"}
+"""Activations without numbers of their own, by the names of PyTorch's modules."""
 _MADE: dict[str, Callable[[Any, str], Layer | None]] = {
+    name: lambda m, _, one=one: activations.get(one) for name, one in _PLAIN.items()
+} | {
     "Linear": lambda m, _: layers.Dense(m.in_features, m.out_features, bias=m.bias is not None),
-    "ReLU": lambda m, _: activations.relu,
     "LeakyReLU": lambda m, _: activations.LeakyReLU(m.negative_slope),
     "ELU": lambda m, _: activations.ELU(m.alpha),
-    "SELU": lambda m, _: activations.selu,
     "Softplus": _softplus,
-    "SiLU": lambda m, _: activations.silu,
     "GELU": lambda m, _: activations.gelu if m.approximate == "none" else activations.gelu_tanh,
-    "Mish": lambda m, _: activations.mish,
-    "Hardsigmoid": lambda m, _: activations.hard_sigmoid,
-    "Hardswish": lambda m, _: activations.hard_swish,
-    "Sigmoid": lambda m, _: activations.sigmoid,
-    "Tanh": lambda m, _: activations.tanh,
-    "Softsign": lambda m, _: activations.softsign,
     "Softmax": _softmax(activations.softmax),
     "LogSoftmax": _softmax(activations.log_softmax),
     "PReLU": lambda m, _: layers.PReLU(m.num_parameters),
@@ -209,28 +207,25 @@ def _from_state_dict(state: Mapping[str, Any], given: Any, backend: Any, dtype: 
             )
     chosen = given.layers if isinstance(given, Network) else as_list("layers", given)
     net = Network(chosen, backend, dtype or _dtype_of(state))
-    entries = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    groups: dict[str, list[str]] = {}
-    for key in entries:
-        groups.setdefault(key.rpartition(".")[0], []).append(key)
-    wanted = [(place, layer, arrays) for place, layer, arrays in _leaves(net.layers, net.params) if arrays]
+    groups: dict[str, dict[str, Any]] = {}
+    for key, tensor in state.items():
+        module, _, name = key.rpartition(".")
+        if name != COUNTED:
+            groups.setdefault(module, {})[name] = tensor
+    params = net.params
+    wanted = [(place, layer, arrays) for place, layer, arrays in _leaves(net.layers, params) if arrays]
     if len(groups) != len(wanted):
         raise ValueError(
             f"the state dict has entries of {len(groups)} modules, {', '.join(groups)}, and layers with parameters are "
             f"{len(wanted)}: {', '.join(f'{layer}, layer {place}' for place, layer, _ in wanted) or 'none'}"
         )
     for (place, layer, arrays), module in zip(wanted, _in_order(groups), strict=True):
-        keys = groups[module]
-        found = {key.rpartition(".")[2]: _host(entries[key]) for key in keys}
-        if isinstance(layer, layers.PReLU) and "weight" in found:
-            found["slope"] = found.pop("weight")
-        if isinstance(layer, layers.Dense) and "weight" in found:
-            found["weight"] = found["weight"].T
+        found = _arrays_of(layer, groups[module])
         shapes = [{name: tuple(one.shape) for name, one in each.items()} for each in (found, arrays)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"{layer}, layer {place}, has {shapes[1]}; {module or 'the state dict'} gives {shapes[0]}")
         arrays.update(found)
-    net.params = _nested(net.params, iter([arrays for _, _, arrays in wanted]))
+    net.params = params
     return net
 
 
@@ -258,13 +253,6 @@ def _leaves(chain: Sequence[Layer], params: Any, place: str = "") -> Iterator[tu
             yield f"{place}{index}", layer, own
 
 
-def _nested(params: Any, found: Iterator[Any]) -> Any:
-    """The tree with its arrays replaced, in order, wherever there are any."""
-    if isinstance(params, list):
-        return [_nested(one, found) for one in params]
-    return next(found) if params else params
-
-
 def to_torch(net: Network) -> Any:
     """The network as a torch.nn.Sequential with a module for each layer, whose outputs in eval mode are the same.
 
@@ -282,7 +270,7 @@ def to_torch(net: Network) -> Any:
     ------
     ImportError without PyTorch; TypeError for a stack (take net[k]), and for a layer that PyTorch has no module for.
     """
-    _check_lone(net)
+    check_lone("net", net)
     module = _sequence(net.layers, "")
     module = module.double() if net.backend.dtype == "float64" else module
     module.load_state_dict(to_torch_state_dict(net))
@@ -296,7 +284,7 @@ def to_torch_state_dict(net: Network) -> dict[str, Any]:
     >>> {name: tuple(one.shape) for name, one in to_torch_state_dict(Network(mlp([2, 3]))).items()}
     {'0.weight': (3, 2), '0.bias': (3,)}
     """
-    _check_lone(net)
+    check_lone("net", net)
     torch, state = _torch(), {}
     for place, layer, arrays in _leaves(net.layers, net.params):
         for name, array in arrays.items():
@@ -304,15 +292,16 @@ def to_torch_state_dict(net: Network) -> dict[str, Any]:
             host = np.ascontiguousarray(host.T) if isinstance(layer, layers.Dense) and name == "weight" else host
             state[f"{place}.{'weight' if name == 'slope' else name}"] = torch.from_numpy(host)
         if isinstance(layer, layers.BatchNorm):
-            state[f"{place}.num_batches_tracked"] = torch.tensor(net.progress.step, dtype=torch.int64)
+            state[f"{place}.{COUNTED}"] = torch.tensor(net.progress.step, dtype=torch.int64)
     return state
 
 
-def _check_lone(net: Any) -> None:
+def check_lone(name: str, net: Any) -> None:
+    """Raise TypeError for what is no network, or is many."""
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a Network, got {net!r}")
+        raise TypeError(f"{name} must be a Network, got {net!r}")
     if net.members is not None:
-        raise TypeError(STACK)
+        raise TypeError(f"{name} must be one network, got a stack of {net.members}: give one of them, net[k]")
 
 
 def _torch() -> Any:
@@ -355,12 +344,6 @@ def _module(layer: Layer, place: str, nn: Any) -> Any:
     if type(layer) not in kinds:
         raise TypeError(f"{layer}, layer {place}, has no module in PyTorch that would do the same")
     return kinds[type(layer)](layer)
-
-
-_PLAIN = {"ReLU": "relu", "SELU": "selu", "Softplus": "softplus", "SiLU": "silu", "GELU": "gelu", "Mish": "mish"}
-_PLAIN |= {"Hardsigmoid": "hard_sigmoid", "Hardswish": "hard_swish", "Sigmoid": "sigmoid", "Tanh": "tanh"}
-_PLAIN |= {"Softsign": "softsign", "Identity": "identity"}
-"""Activations without numbers of their own, by the names of PyTorch's modules."""
 
 
 def _number(rate: Any) -> Any:

@@ -5,8 +5,6 @@ lines that belong to the picture take the colours of matplotlib's style, so that
 What colours tell apart, dashes, markers or numbers tell apart too.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from xpnn._lazy import attach

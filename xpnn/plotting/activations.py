@@ -1,14 +1,12 @@
 """Activations beside their derivatives."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from xpnn import activations
 from xpnn._arguments import check_number
-from xpnn.plotting.base import COLOURS, MARKERS, axes, ink
+from xpnn.plotting.base import COLOURS, axes, ink, look
 
 FEW = 4
 """Of so many functions each derivative has a line of its own in the legend."""
@@ -32,7 +30,7 @@ def plot_activation(*activation: Any, span: float = 5.0, ax: Any = None) -> Any:
     if len(activation) == 1 and isinstance(activation[0], list | tuple):
         activation = tuple(activation[0])
     if not activation:
-        raise ValueError('name at least one activation: plot_activation("relu", "gelu")')
+        raise ValueError('activation must be one or several, got none: plot_activation("relu", "gelu")')
     functions = [activations.get(one) for one in activation]
     span = check_number("span", span, low=0.0, open_low=True)
     names = [
@@ -57,8 +55,7 @@ def _draw_several(names: list[str], functions: list[Any], x: np.ndarray, ax: Any
     few = len(functions) <= FEW
     for number, (name, function) in enumerate(zip(names, functions, strict=True)):
         # Markers of two curves that lie on each other stand beside each other.
-        own = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-        own["markevery"] = (7 * number % 60, 60)
+        own = look(number) | {"markersize": 4, "markevery": (7 * number % 60, 60)}
         value, derivative = curve(function, x)
         ax.plot(x, value, **own, label=name)
         ax.plot(x, derivative, **own, linestyle="--", label=f"{name}'" if few else None)

@@ -1,17 +1,18 @@
 """What all pictures share: their colours, their Axes, and what they take."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
-
-from xpnn.backend import to_host
 
 # Okabe and Ito's palette, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "os^Dv"
 """One fewer than colours, so that thirty things differ in the one or in the other."""
+
+
+def look(number: int) -> dict[str, Any]:
+    """The colour and the marker of one of several things that differ."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def axes(ax: Any, figsize: tuple[float, float] = (5.0, 4.0), layout: str = "constrained") -> Any:
@@ -86,15 +87,5 @@ def lone(net: Any) -> Any:
         hint = ": take its network_" if hasattr(net, "get_params") else ""
         raise TypeError(f"net must be a Network, got {type(net).__name__}{hint}")
     if net.members is not None:
-        raise TypeError("net is a stack of many networks: take one of them, net[k]")
+        raise TypeError(f"net must be one network, got a stack of {net.members}: give one of them, net[k]")
     return net
-
-
-def column(values: Any, name: str) -> np.ndarray:
-    """Numbers (n,) or (n, 1) on the host as (n,); raises ValueError for another shape, and where there are none."""
-    host = np.asarray(to_host(values, name), dtype=float)
-    if host.ndim == 2 and host.shape[1] == 1:
-        host = host[:, 0]
-    if host.ndim != 1 or not host.size:
-        raise ValueError(f"{name} must be (n,) or (n, 1) with n > 0, got shape {host.shape}")
-    return host

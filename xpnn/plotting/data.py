@@ -1,7 +1,5 @@
 """Points, and what a network says of every place between them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from xpnn._arguments import check_count
 from xpnn.architecture import last_layer
 from xpnn.backend import to_host
-from xpnn.plotting.base import COLOURS, MARKERS, axes, ink, lone, paper, ramp, towards
+from xpnn.plotting.base import COLOURS, axes, ink, lone, look, paper, ramp, towards
 
 
 def plot_points(x: Any, y: Any, ax: Any = None) -> Any:
@@ -22,9 +20,7 @@ def plot_points(x: Any, y: Any, ax: Any = None) -> Any:
     ax = axes(ax)
     for number, label in enumerate(np.unique(y)):
         at = x[y == label]
-        marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
-        ax.scatter(at[:, 0], at[:, 1], s=18, marker=marker, color=colour, edgecolors=ink(), linewidths=0.4,
-                   label=f"class {label:g}")  # fmt: skip
+        ax.scatter(at[:, 0], at[:, 1], s=18, edgecolors=ink(), linewidths=0.4, label=f"class {label:g}", **look(number))
     ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     # To look for the best place takes seconds where there are many points.
     ax.legend(frameon=True, framealpha=0.9, loc="best" if len(x) <= 2000 else "upper right")

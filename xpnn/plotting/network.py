@@ -1,7 +1,5 @@
 """The network as textbooks draw it: its neurons and connections."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple

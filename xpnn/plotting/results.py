@@ -1,14 +1,12 @@
 """What came out: predictions beside the truth, and classes taken for others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnn.backend import to_host
-from xpnn.plotting.base import COLOURS, axes, column, ink, paper, poles, ramp, written_on
+from xpnn.plotting.base import COLOURS, axes, ink, paper, poles, ramp, written_on
 
 SHARES, NUMBERS = 10, 30
 """Up to so many classes there is room for shares, and for counts."""
@@ -30,7 +28,7 @@ def plot_predictions(target: Any, prediction: Any, interval: Any = None, unit: s
     >>> plot_predictions([1.0, 2.0], [1.1, 1.8], interval=[[0.9, 1.3], [1.7, 1.9]]).get_title()
     '50.0 % of the intervals hold the truth'
     """
-    target, prediction = column(target, "target"), column(prediction, "prediction")
+    target, prediction = _column(target, "target"), _column(prediction, "prediction")
     if len(target) != len(prediction):
         raise ValueError(f"prediction must have an entry for each target, got {len(prediction)} for {len(target)}")
     ends = None if interval is None else _ends(interval, len(target))
@@ -45,6 +43,16 @@ def plot_predictions(target: Any, prediction: Any, interval: Any = None, unit: s
     ax.set(xlabel=f"true{of}", ylabel=f"predicted{of}", aspect="equal")
     ax.legend(frameon=True, fontsize="small", loc="upper left")
     return ax
+
+
+def _column(values: Any, name: str) -> np.ndarray:
+    """Numbers (n,) or (n, 1) on the host as (n,)."""
+    host = np.asarray(to_host(values, name), dtype=float)
+    if host.ndim == 2 and host.shape[1] == 1:
+        host = host[:, 0]
+    if host.ndim != 1 or not host.size:
+        raise ValueError(f"{name} must be (n,) or (n, 1) with n > 0, got shape {host.shape}")
+    return host
 
 
 def _ends(interval: Any, count: int) -> np.ndarray:

@@ -1,7 +1,5 @@
 """A search over settings: the mean score over one or two of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,7 +49,7 @@ def plot_search(search: Any, parameters: str | Sequence[str] | None = None, ax: 
     """
     results = getattr(search, "cv_results_", None)
     if results is None:
-        raise ValueError("search must be fitted: it has no cv_results_")
+        raise ValueError(f"search must be fitted, got a {type(search).__name__} without cv_results_: call its fit")
     candidates = results["params"]
     known = list(dict.fromkeys(name for one in candidates for name in one))
     if parameters is None:
@@ -61,7 +59,7 @@ def plot_search(search: Any, parameters: str | Sequence[str] | None = None, ax: 
         chosen = [parameters] if isinstance(parameters, str) else list(parameters)
     for name in chosen:
         if name not in known:
-            raise ValueError(f"parameters: {name!r} was not searched; there are {known}")
+            raise ValueError(f"parameters must be of those searched, {known}, got {name!r}")
     if not 1 <= len(chosen) <= 2 or len(set(chosen)) < len(chosen):
         raise ValueError(f"parameters must be one or two different names, got {chosen}")
     metric, mean, spread = _scores(search, results)
@@ -83,9 +81,7 @@ def _scores(search: Any, results: Any) -> tuple[str, np.ndarray, np.ndarray]:
     mean, spread = (np.asarray(results[f"{kind}_test_{metric}"], dtype=float) for kind in ("mean", "std"))
     if not np.isfinite(mean).any():
         raise ValueError("search has no score to draw: no candidate could be fitted")
-    if (
-        "n_resources" in results
-    ):  # successive halving: a candidate is tried in each round that it reaches, the last counts
+    if "n_resources" in results:  # of successive halving, where the last of a candidate's rounds counts
         last = {repr(setting): i for i, setting in enumerate(results["params"])}
         mean = np.where(np.isin(np.arange(len(mean)), list(last.values())), mean, np.nan)
     return metric, mean, spread

@@ -1,14 +1,12 @@
 """How training went: what was recorded by epoch, and how strong the gradients are in each layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnn.backend import to_host
-from xpnn.plotting.base import COLOURS, MARKERS, axes, ink, lone, paper, whole
+from xpnn.plotting.base import COLOURS, axes, ink, lone, look, paper, whole
 
 
 def plot_history(history: Any, names: str | Sequence[str] | None = None, ax: Any = None) -> Any:
@@ -39,12 +37,13 @@ def plot_history(history: Any, names: str | Sequence[str] | None = None, ax: Any
         if name not in table:
             raise KeyError(f"{name!r} was not recorded; there are {list(table)}")
     if not any(len(table[name]) for name in names):
-        raise ValueError("history has no epochs to draw")
+        raise ValueError(f"history must have epochs to draw, got none for {names}")
     ax, kinds = axes(ax), list(dict.fromkeys(name.removeprefix("val_") for name in names))
-    for name in names:
-        _draw_curve(name, kinds.index(name.removeprefix("val_")), np.asarray(table[name], dtype=float), ax)
+    curves = {name: np.asarray(table[name], dtype=float) for name in names}
+    for name, values in curves.items():
+        _draw_curve(name, kinds.index(name.removeprefix("val_")), values, ax)
     _mark_best(history, ax)
-    _scale([np.asarray(table[name], dtype=float) for name in names], ax)
+    _scale(list(curves.values()), ax)
     ax.set(xlabel="epoch", ylabel=", ".join(kinds) if len(kinds) <= 3 else "")
     ax.legend(framealpha=0.8, edgecolor="none")
     return ax
@@ -52,16 +51,16 @@ def plot_history(history: Any, names: str | Sequence[str] | None = None, ax: Any
 
 def _draw_curve(name: str, kind: int, values: np.ndarray, ax: Any) -> None:
     """One number an epoch, or one for each member; the first kind, the loss, has no marker."""
-    epochs, colour = np.arange(1, len(values) + 1), COLOURS[kind % len(COLOURS)]
+    epochs, own = np.arange(1, len(values) + 1), look(kind)
     if values.ndim > 1:
         known = np.isfinite(values).any(axis=1)
         epochs, values = epochs[known], np.where(np.isfinite(values), values, np.nan)[known]
         low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
-        ax.fill_between(epochs, low, high, color=colour, alpha=0.35, linewidth=0)
+        ax.fill_between(epochs, low, high, color=own["color"], alpha=0.35, linewidth=0)
         values = np.nanmedian(values, axis=1)
-    marker = MARKERS[kind % len(MARKERS)] if kind or len(values) == 1 else None
-    ax.plot(epochs, values, color=colour, linestyle="--" if name.startswith("val_") else "-", marker=marker,
-            markersize=4, markevery=max(1, len(values) // 10), label=name)  # fmt: skip
+    own["marker"] = own["marker"] if kind or len(values) == 1 else None
+    ax.plot(epochs, values, linestyle="--" if name.startswith("val_") else "-", markersize=4,
+            markevery=max(1, len(values) // 10), label=name, **own)  # fmt: skip
 
 
 def _mark_best(history: Any, ax: Any) -> None:
@@ -123,10 +122,10 @@ def plot_gradient_flow(
     net = lone(net)
     if grads is None:
         if x is None or y is None:
-            raise TypeError("x and y must be data, or grads what net.value_and_grad gives for some")
+            raise TypeError("x and y must be given, or grads as net.value_and_grad gives them second, got neither")
         _, grads = net.value_and_grad(x, y, loss=loss, sample_weight=sample_weight)
     elif x is not None or y is not None:
-        raise TypeError("x and y go without grads: the gradients are those of the one or the other")
+        raise TypeError("grads must be None where x and y are given, got both")
     alone = _sizes(net, grads)
     if alone is not None:
         return _draw_bars(alone, _sizes(net, net.params) or {}, ax)
@@ -185,8 +184,7 @@ def _draw_steps(every: list[dict[str, float]], ax: Any) -> Any:
     steps, labels = np.arange(1, len(every) + 1), [label for label in every[0] if "weight" in label]
     for k, label in enumerate(labels):
         sizes = _finite(one[label] for one in every)
-        ax.plot(steps, sizes, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markersize=4,
-                markevery=max(1, len(steps) // 10), label=label)  # fmt: skip
+        ax.plot(steps, sizes, markersize=4, markevery=max(1, len(steps) // 10), label=label, **look(k))
     if any(0.0 < one[label] < np.inf for one in every for label in labels):
         ax.set_yscale("log")
     whole(ax.xaxis)

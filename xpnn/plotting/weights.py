@@ -1,7 +1,5 @@
 """Weights as pictures: whole matrices, or what each neuron looks for in an image."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
