@@ -254,7 +254,7 @@ WRONG = {
         TypeError,
         r"^function must take \(epoch\) or \(epoch, rate\)",
     ),
-    "a path of numbers": (lambda: CSVLogger(3), TypeError, "^path must be that of a file, got 3"),
+    "a path of numbers": (lambda: CSVLogger(3), TypeError, "^path must be the path of a file, got 3"),
     "append in words": (lambda: CSVLogger("log.csv", "no"), TypeError, "^append must be True or False, got 'no'"),
     "no separator": (
         lambda: CSVLogger("log.csv", separator=""),

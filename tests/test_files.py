@@ -142,7 +142,7 @@ def test_what_is_no_path_is_told(tmp_path):
         for call in (net.save, xpnn.load):
             with pytest.raises(TypeError, match="path must be the path of a file, got"):
                 call(wrong)
-    with pytest.raises(TypeError, match="resume must be the path of a file, got 3"):
+    with pytest.raises(TypeError, match="resume must be the path of a folder or a file, got 3"):
         net.fit([[0.0, 1.0]], [1.0], resume=3)
     with pytest.raises(IsADirectoryError, match="is a folder: give the path of a file in it"):
         net.save(tmp_path)

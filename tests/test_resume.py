@@ -241,9 +241,7 @@ def test_one_folder_serves_one_training_at_a_time(tmp_path):
     nets = [Network(mlp([2, 1]), seed=k) for k in range(2)]
     with pytest.raises(ValueError, match="serves another training that runs: give each network its own"):
         xpnn.fit_many(nets, X, Y, epochs=2, callbacks=[ModelCheckpoint(tmp_path)])
-    with pytest.raises(
-        ValueError, match=r"log.csv is written by another training that runs: give each network its own"
-    ):
+    with pytest.raises(ValueError, match=r"log.csv serves another training that runs: give each network its own"):
         xpnn.fit_many(nets, X, Y, epochs=2, callbacks=[CSVLogger(tmp_path / "log.csv")])
     assert [net.epoch for net in nets] == [0, 0]
     folders = [tmp_path / str(k) for k in range(2)]

@@ -1,6 +1,6 @@
 """Neural networks written once against the array API standard: NumPy on a CPU, CuPy on a GPU.
 
-The public names, found when first used, so that `import xpnn` costs no more than NumPy.
+The public names are found when first used, so that `import xpnn` loads no array library, not even NumPy.
 
 >>> import xpnn
 >>> x, y = xpnn.datasets.circles()

@@ -1,7 +1,5 @@
 """`python -m xpnn`: what is installed, which backends are usable here, and for the others why not."""
 
-from __future__ import annotations
-
 import platform
 
 import numpy as np

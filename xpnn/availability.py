@@ -1,7 +1,5 @@
 """Which array libraries can be used here, found by trying them, and of the others why not and what to install."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util
@@ -84,21 +82,20 @@ def status(name: str) -> Status:
         device = _probe_cupy(library) if name == "cupy" else _default_device(name)
     except Exception as error:  # whatever an installed library raises, the answer is that it cannot be used
         version = getattr(library, "__version__", "of unknown version")
-        reason = (
-            f"{root} {version} is installed but failed: {type(error).__name__}: {str(error).strip() or 'no message'}"
-        )
-        return Status(name, False, reason=reason.replace("\n", " "), install=INSTALL[name])
+        told = str(error).strip().replace("\n", " ") or "no message"
+        reason = f"{root} {version} is installed but failed: {type(error).__name__}: {told}"
+        return Status(name, False, reason=reason, install=INSTALL[name])
     return Status(name, True, getattr(library, "__version__", ""), device)
 
 
 def _probe_cupy(cupy: Any) -> str:
     """Importing CuPy needs no GPU, so use one: count the devices, run one kernel of its own and one cuBLAS product."""
-    if cupy.cuda.runtime.getDeviceCount() < 1:
+    count = cupy.cuda.runtime.getDeviceCount()
+    if count < 1:
         raise RuntimeError("no CUDA device")
     one = cupy.ones((1, 1), dtype=cupy.float32)
     if float((one + one)[0, 0]) != 2.0 or float((one @ one)[0, 0]) != 1.0:
         raise RuntimeError("a trial kernel gave a wrong result")
-    count = cupy.cuda.runtime.getDeviceCount()
     name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return f"{name} (CUDA {cupy.cuda.runtime.runtimeGetVersion()}, {count} device{'s' if count > 1 else ''})"
 
@@ -115,13 +112,13 @@ def _default_device(name: str) -> str:
     if name == "array-api-strict":
         import array_api_strict
 
-        return ", ".join(
-            device_label(name, d) or "CPU_DEVICE" for d in array_api_strict.__array_namespace_info__().devices()
-        )
+        devices = array_api_strict.__array_namespace_info__().devices()
+        return ", ".join(device_label(name, device) or "CPU_DEVICE" for device in devices)
     return "cpu"
 
 
 def require(name: str) -> None:
+    """Raise BackendUnavailable, with what to install and what there is, unless the library can be used."""
     found = status(name)
     if not found.usable:
         usable = ", ".join(s.name for s in backends().values() if s.usable)
@@ -137,6 +134,7 @@ def load(name: str) -> Any:
 
 
 def device_label(name: str, device: Any) -> str:
+    """What stands after the colon in the name of a backend; nothing for the device that is taken without it."""
     if device is None or (name == "torch" and str(device) == "cpu"):
         return ""
     if name == "cupy":

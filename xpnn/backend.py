@@ -4,8 +4,6 @@
 package to install. Nothing here is global: two networks of one program can live on two devices.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import numbers
@@ -15,14 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xpnn._arguments import lookup
+from xpnn._arguments import check_choice
 from xpnn.availability import INSTALL, BackendUnavailable, device_label, load, require, status
 
 Array = Any
-
-
-def _is_own(values: Any, dtype: Any) -> bool:
-    return type(values) is np.ndarray and values.dtype is dtype
 
 
 _OWN = {("numpy", name): np.dtype(name) for name in ("float32", "float64")}
@@ -94,14 +88,14 @@ class Backend:
         ------
         TypeError for anything that is not numbers, naming the argument.
         """
-        if isinstance(dtype, str) and _is_own(values, _OWN.get((self.name, self.dtype))):
+        if isinstance(dtype, str) and type(values) is np.ndarray and values.dtype is _OWN.get((self.name, self.dtype)):
             return values  # what comes most often, first
         cast, dtype = isinstance(dtype, str), self.float if isinstance(dtype, str) else dtype
         if self.owns(values) and self.name != "numpy":
             if self.xp.isdtype(values.dtype, "complex floating"):
                 raise TypeError(f"{name} must be real numbers, got {describe(values)} of dtype {values.dtype}")
             if getattr(values, "requires_grad", False):
-                values = values.detach()  # what is trained here builds no graph in PyTorch
+                values = values.detach()  # type: ignore  # what is trained here builds no graph in PyTorch
             return values if dtype is None or values.dtype == dtype else self.xp.astype(values, dtype)
         host = to_host(values, name)
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused as that
@@ -226,7 +220,7 @@ def resolve(backend: Any = "numpy", dtype: Any = None, precision: str | None = N
             raise ValueError(f"backend must be an array namespace, got the module {backend.__name__!r}")
     elif isinstance(backend, str):
         name, _, place = backend.partition(":")
-        name = lookup("backend", name, {key: key for key in ("auto", *INSTALL)})
+        name = check_choice("backend", name, ("auto", *INSTALL))
         if name == "auto":
             name = "cupy" if status("cupy").usable else "numpy"
         xp, device = load(name), place or None
@@ -277,7 +271,10 @@ def _device(name: str, xp: Any, place: str | None) -> Any:
     """The device object for the text after the colon; None where the library has one device or takes its default."""
     try:
         if name == "cupy":
-            return xp.cuda.Device(int(place or xp.cuda.Device().id)) if _exists(xp, place) else None
+            number = int(place or xp.cuda.Device().id)
+            if place is not None and not 0 <= number < (count := xp.cuda.runtime.getDeviceCount()):
+                raise RuntimeError(f"there are {count} CUDA devices, numbered from 0")
+            return xp.cuda.Device(number)
         if name == "torch":
             return xp.zeros(0, device=place or "cpu").device
         if name == "array-api-strict":
@@ -292,17 +289,11 @@ def _device(name: str, xp: Any, place: str | None) -> Any:
             return found[int(index or 0)]
     except Exception as error:
         text = " ".join(str(error).split())
-        hint = f"for another device: pip install {INSTALL[name]}" + (" with CUDA" if name in ("torch", "jax") else "")
-        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {text}; {hint}") from None
+        hint = f"; for a GPU: pip install {name} with CUDA" if name in ("torch", "jax") else ""
+        raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {text}{hint}") from None
     if place not in (None, "cpu"):
         raise BackendUnavailable(f"backend '{name}:{place}' is not usable here: {name} has no device {place!r}")
     return None
-
-
-def _exists(cupy: Any, place: str | None) -> bool:
-    if place is not None and not 0 <= int(place) < (count := cupy.cuda.runtime.getDeviceCount()):
-        raise RuntimeError(f"there are {count} CUDA devices, numbered from 0")
-    return True
 
 
 def _is_array_of(name: str, array: Any) -> bool:

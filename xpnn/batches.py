@@ -65,7 +65,7 @@ class Batches:
     gathered with `take`; the last batch is short where the size does not divide the rows.
 
     `shuffle` is False, True, or "shared" for the order of the first member's seed in all members. `rows` are each
-    member's own row numbers on the host; where these are unequally many the batches are those of `parts_of`.
+    member's own row numbers on the host; where these are unequally many each batch is a `Part`.
     """
 
     def __init__(
@@ -97,17 +97,13 @@ class Batches:
         if np.array_equal(lanes, np.arange(len(self.seeds))):
             return self
         kinds = owned(self.data, self.rank, xp=self.backend.xp)
-        data = Data(*(self._members(a, lanes) if mine else a for a, mine in zip(self.data, kinds, strict=True)))
+        pairs = zip(self.data, kinds, strict=True)
+        data = Data(*(of_members(array, lanes, self.backend) if mine else array for array, mine in pairs))
         own = None if self.own is None else [self.own[lane] for lane in lanes]
         seeds = [self.seeds[lane] for lane in lanes]
         # a batch of all rows is of each member's own, also where those of others were more
         size = self._asked if self._asked is None else self.batch_size
         return Batches(data, self.rank, size, self.shuffle, seeds, True, self.backend, own, self.first)
-
-    def _members(self, array: Array, lanes: np.ndarray) -> Array:
-        if (np.diff(lanes) == 1).all():
-            return array[int(lanes[0]) : int(lanes[-1]) + 1, ...]
-        return self.backend.xp.take(array, self.backend.asarray(lanes, dtype=None), axis=0)
 
     def items(self, number: Any) -> Iterator[Array | Part | None]:
         """The numbers of the rows of each batch of epoch `number`; None stands for all of them, as they lie.
@@ -234,6 +230,13 @@ class Blocks:
             yield [(start, min(start + self.source.block, self.source.rows)) for start in chosen]
 
 
+def of_members(array: Array, lanes: np.ndarray, backend: Backend) -> Array:
+    """What an array has of some members: a view where these lie one after the other."""
+    if (np.diff(lanes) == 1).all():
+        return array[int(lanes[0]) : int(lanes[-1]) + 1, ...]
+    return backend.xp.take(array, backend.asarray(lanes, dtype=None), axis=0)
+
+
 def draws_of(seeds: Sequence[int], number: Any) -> list[np.random.Generator]:
     """The generator that draws the order of epoch `number`, or of each member's own, for each seed."""
     numbers = np.broadcast_to(np.asarray(number), (len(seeds),)).tolist()
@@ -293,10 +296,7 @@ def take_rows(data: Data, rows: Array, rank: int, *, xp: Any) -> Data:
     """The chosen rows of x, y and weight, where each may be shared by all members or be each one's own."""
     own = owned(data, rank, xp=xp)
     return Data(
-        *(
-            None if array is None else gather(array, rows, mine, xp=xp)  # type: ignore[misc]
-            for array, mine in zip(data, own, strict=True)
-        )
+        *(None if array is None else gather(array, rows, mine, xp=xp) for array, mine in zip(data, own, strict=True))
     )
 
 

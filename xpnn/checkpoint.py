@@ -1,7 +1,5 @@
 """Reading networks from files that `Network.save` and `callbacks.ModelCheckpoint` have written."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,9 +41,12 @@ def load(
       2  Dense(3, 1)  -> 1  4 parameters
     13 parameters a member
     """
-    custom = {} if custom_layers is None else dict(custom_layers)
+    custom = {} if custom_layers is None else custom_layers
+    if not isinstance(custom, Mapping):
+        raise TypeError(f"custom_layers must be a dict of classes and functions by name, got {custom!r}")
     found = snapshot.read(path)
-    layers, told = snapshot.layers_of(found, custom), found.network
+    told = found.network
+    layers = snapshot.built_of(found, told.get("layers"), custom)
     if dtype is None and not isinstance(backend, Backend):
         dtype = told.get("dtype")
     where = resolve(backend, dtype)

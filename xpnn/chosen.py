@@ -37,10 +37,7 @@ class Chosen(NamedTuple):
 
     def weighed(self, class_weight: Any, backend: Backend) -> Chosen:
         """The same with each row's class weight, by the classes among a member's own rows."""
-        labels = inputs.class_labels(self.data.y, backend)
-        if labels is None:
-            inputs.class_weights(class_weight, None, self.data.y, backend)  # raises: they are no classes
-            return self
+        labels = inputs.labels_to_weigh(self.data.y, backend)
         weight, each = self.data.weight, np.zeros((len(self.rows), labels.shape[-1]))
         given = 1.0 if weight is None else backend.to_host(weight)
         for k, rows in enumerate(self.rows):
@@ -112,9 +109,8 @@ def own_data(
             continue
         if not isinstance(values, list | tuple) or len(values) != shapes.members:
             got = f"{len(values)}" if isinstance(values, list | tuple) else describe(values)
-            raise ValueError(
-                f"{of}{name} must be a list with one array for each of the {shapes.members} members, as x is, got {got}"
-            )
+            wanted = f"{of}{name} must be a list with one array for each of the {shapes.members} members"
+            raise ValueError(f"{wanted}{', as x is' * (name != 'x')}, got {got}")
     lone, parts = shapes._replace(members=None), []
     for k, (xs, ys) in enumerate(zip(x, y, strict=True)):
         own = None if weight is None else weight[k]
@@ -125,7 +121,9 @@ def own_data(
     return Chosen(join(parts, len(shapes.sample), xp=backend.xp), rows)
 
 
-def hold_out(given: Data | Chosen, rank: int, fraction: float, seeds: Sequence[int], backend: Backend) -> list[Chosen]:
+def hold_out_each(
+    given: Data | Chosen, rank: int, fraction: float, seeds: Sequence[int], backend: Backend
+) -> list[Chosen]:
     """The rows to train on and those to validate on, each member's chosen by its seed, by class where y is classes."""
     data, rows = given if isinstance(given, Chosen) else (given, [np.arange(given.x.shape[-1 - rank])] * len(seeds))
     labels, parts = inputs.class_labels(data.y, backend), []

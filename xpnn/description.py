@@ -5,8 +5,6 @@ classes are found by name in a fixed list of modules; anything else must be hand
 can name what is to be made, and never what is to be run.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 from collections.abc import Callable, Mapping

@@ -1,22 +1,20 @@
 """Networks and histories as tables in a notebook, in its own colours and letters, light or dark."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from xpnn.callbacks.base import range_of, trained
 from xpnn.summary import head_of, rows_of, total_of
 
 
 def network_html(net: Any) -> str:
     """The layers of a network with their output shapes and parameters."""
-    trained = f"trained for {net.epoch} epochs" if net.epoch else "not trained"
-    return html_table(
-        f"{head_of(net)}, {trained}", ("", "layer", "output", "parameters"), rows_of(net), total_of(net), right=(0, 3)
-    )
+    done = f"trained for {net.epoch} epochs" if net.epoch else "not trained"
+    names = ("", "layer", "output", "parameters")
+    return html_table(f"{head_of(net)}, {done}", names, rows_of(net), total_of(net), right=(0, 3))
 
 
 def history_html(history: Any) -> str:
@@ -26,11 +24,11 @@ def history_html(history: Any) -> str:
     rows = []
     for name, values in history.history.items():
         better = history.better.get(name, "min")
-        numbers = [_numbers(value) for value in values]
-        means = [sum(one) / len(one) if one else math.nan for one in numbers]
+        means = [sum(one) / len(one) if one else math.nan for one in map(trained, values)]
         known = [i for i, mean in enumerate(means) if not math.isnan(mean)]
         best = (min if better == "min" else max)(known, key=means.__getitem__) if known else 0
-        rows.append([name, _short(values[0]), _short(values[best]), str(history.epoch[best]), _short(values[-1])])
+        first, top, last = (range_of(values[i], " .. ") for i in (0, best, -1))
+        rows.append([name, first, top, str(history.epoch[best]), last])
     reasons = history.stop_reason if isinstance(history.stop_reason, list) else [history.stop_reason]
     told = ", ".join(
         f"{count} {reason or 'broken off'}" if len(reasons) > 1 else str(reason or "broken off")
@@ -52,9 +50,8 @@ def html_table(
 
     def cells(kind: str, row: Sequence[str]) -> str:
         sides = ("right" if i in right else "left" for i in range(len(row)))
-        parts = (
-            f'<{kind} style="text-align:{side}">{escape(text)}</{kind}>' for side, text in zip(sides, row, strict=True)
-        )
+        pairs = zip(sides, row, strict=True)
+        parts = (f'<{kind} style="text-align:{side}">{escape(text)}</{kind}>' for side, text in pairs)
         return f"<tr>{''.join(parts)}</tr>"
 
     parts = [f'<table><caption style="text-align:left"><b>{escape(title)}</b></caption>']
@@ -64,18 +61,3 @@ def html_table(
     last = f'<tr><td colspan="{len(head)}" style="text-align:left">{escape(foot)}</td></tr>'
     parts += [f"<tfoot>{last}</tfoot>"] if foot else []
     return "".join([*parts, "</table>"])
-
-
-def _numbers(value: Any) -> list[float]:
-    """The numbers of one epoch without those of members that were not trained."""
-    each = value.tolist() if hasattr(value, "tolist") else value
-    each = each if isinstance(each, list) else [each]
-    return [float(one) for one in each if one == one]
-
-
-def _short(value: Any) -> str:
-    numbers = _numbers(value)
-    if not numbers:
-        return "nan"
-    low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
-    return low if low == high else f"{low} .. {high}"

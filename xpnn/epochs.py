@@ -1,8 +1,6 @@
 """An epoch of steps. Losses stay on the device and are read once an epoch, in one of more than `PIECE` steps once in so
 many."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """What a network computes without learning: its output, some rows at a time, and how good that is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

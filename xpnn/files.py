@@ -5,8 +5,6 @@ file or the new one. What is read is compared with its checksum before anything 
 executed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -83,10 +81,10 @@ def replace(path: Any, content: bytes) -> None:
             os.close(descriptor)
 
 
-def checked(path: Any, name: str = "path") -> Any:
+def checked(path: Any, name: str = "path", of: str = "a file") -> Any:
     """The path of a file or folder; raises TypeError where it is none."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise TypeError(f"{name} must be the path of a file, got {path!r}")
+        raise TypeError(f"{name} must be the path of {of}, got {path!r}")
     return path
 
 
@@ -139,13 +137,13 @@ def _texts(path: Any, header: bytes) -> dict[str, str]:
         found = json.loads(header)
     except (ValueError, RecursionError):
         raise UnusableFile(f"{path} is altered, or no safetensors file: its header cannot be read") from None
-    texts = found.get("__metadata__") if isinstance(found, dict) else None
+    texts: Any = found.get("__metadata__") if isinstance(found, dict) else None
     plain = isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values())
-    if not plain or texts.get("format") != FORMAT:  # type: ignore[union-attr]
+    if not plain or texts.get("format") != FORMAT:
         raise UnusableFile(
             f"{path} was not written by xpnn: arrays of other libraries' files go into a network through its `params`"
         )
-    version = texts.get("format_version", "")  # type: ignore[union-attr]
+    version = texts.get("format_version", "")
     if not (version.isascii() and version.isdigit()) or int(version) < 1:
         raise UnusableFile(f"{path} is altered: it names {version!r} as the version of its format")
     if int(version) > VERSION:
@@ -155,7 +153,7 @@ def _texts(path: Any, header: bytes) -> dict[str, str]:
         )
     if not header.startswith(b"{") or not header.rstrip(b" ").endswith(b"}"):  # what only padding could hide
         raise UnusableFile(f"{path} is altered: its header is not filled up with blanks")
-    return dict(texts)  # type: ignore[arg-type]
+    return dict(texts)
 
 
 def checksum(tensors: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:

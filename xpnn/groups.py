@@ -5,8 +5,6 @@ group whose arrays stay in the processor's cache is faster than all members as o
 of its own, and members that have stopped are left out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnn.batches import Batches, mean
+from xpnn.batches import Batches, mean, of_members
 from xpnn.compile.steps import KEPT, Steps
 from xpnn.epochs import BrokenOff, Epoch, epoch_numbers, read_all, read_joined, run_epoch, until, updated
-from xpnn.numbers import Numbers
+from xpnn.numbers import Numbers, map_tree
 from xpnn.program import Program, StepNumbers
 from xpnn.progress import Carry, Progress, count, counted, map_arrays
 from xpnn.threads import blas_threads
@@ -79,7 +77,7 @@ class Groups:
             lanes = lanes[np.argsort(-np.asarray(batches.counts)[lanes], kind="stable")]
         size = len(lanes)
         if batches.backend.name == "numpy":
-            size = max(1, CACHE // bytes_of(program, batches.batch_size, batches.backend))
+            size = max(1, CACHE // member_bytes(program, batches.batch_size, batches.backend))
         workers = len(self.workers)
         count = math.ceil(math.ceil(len(lanes) / size) / workers) * workers
         parts = np.array_split(lanes, min(count, len(lanes)))
@@ -160,15 +158,10 @@ class Groups:
         return [found[i] for i in range(len(groups))]
 
     def _epoch(self, group: Group, now: Progress, steps: Steps, broken: Event | None) -> Epoch:
-        lanes, xp = group.lanes, self.batches.backend.xp
-        carry, now = now.carry, now.of(lanes)
+        lanes, carry = group.lanes, now.carry
+        now = now.of(lanes)
         if not np.array_equal(lanes, np.arange(len(self.active))):
-            low, high = int(lanes[0]), int(lanes[-1]) + 1
-            if (np.diff(lanes) == 1).all():
-                carry = map_arrays(lambda array: array[low:high, ...], carry)
-            else:
-                index = self.batches.backend.asarray(lanes, dtype=None)
-                carry = map_arrays(lambda array: xp.take(array, index, axis=0), carry)
+            carry = map_arrays(lambda array: of_members(array, lanes, self.batches.backend), carry)
         numbers, number = epoch_numbers(group.numbers, now, group.batches.steps), now.epoch
         if not self.apart:  # one that has stopped sees what the others do, and is undone
             last = np.max(counted(number, self.active))
@@ -178,7 +171,7 @@ class Groups:
         return run_epoch(steps, carry, group.batches, numbers, number, self.compile, broken)
 
 
-def bytes_of(program: Program, rows: int, backend: Any) -> int:
+def member_bytes(program: Program, rows: int, backend: Any) -> int:
     """About how many bytes one member takes in a step: its vectors, and what is kept between forward and backward."""
     entries = [entry.shape for entry in program.learned.entries if len(entry.shape) > 1]
     widths = sum(shape[-1] for shape in entries) + max((shape[-2] for shape in entries), default=0)
@@ -204,7 +197,7 @@ def run_parts(
         where = part.start, part.stop
         run = runs[where] = runs.get(where) or whole.of(*where)
         before = run.carry
-        value, share = run(part.rows, _of_part(row, *where))  # type: ignore[arg-type]
+        value, share = run(part.rows, _of_part(row, *where))  # type: ignore
         seen.append((part, value, share))
         if run.carry is not before:  # it was not changed where it lies
             whole.carry, runs = _put(whole.carry, run.carry, *where, xp=backend.xp), {}
@@ -224,16 +217,10 @@ def run_parts(
 def _of_part(row: StepNumbers, start: int, stop: int) -> StepNumbers:
     """The numbers of some members of a step."""
 
-    def part(tree: Any) -> Any:
-        if isinstance(tree, dict):
-            return {name: part(child) for name, child in tree.items()}
-        if isinstance(tree, list):
-            return [part(child) for child in tree]
-        return None if tree is None else tree[start:stop, ...]
+    def part(name: str) -> Any:
+        return map_tree(lambda array: array[start:stop, ...], getattr(row, name))
 
-    return row._replace(
-        **{name: part(getattr(row, name)) for name in ("optimizer", "layers", "keys", "penalty", "loss")}
-    )
+    return row._replace(**{name: part(name) for name in ("optimizer", "layers", "keys", "penalty", "loss")})
 
 
 def _put(carry: Carry, part: Carry, start: int, stop: int, *, xp: Any) -> Carry:

@@ -67,22 +67,20 @@ class History:
             self.trained = np.minimum(self.trained, epochs)
 
     def stop(self, asked: Any, reason: str) -> None:
-        """Training stops, for those members of a stack for which it is asked; None stands for all that still run.
+        """Training stops where it still runs, of a stack for those members for which it is asked.
 
         What is no bool, nor an array or list with one for each member, asks for nothing.
         """
-        if asked is None and reason != "finished":
-            return
         if not isinstance(self.stop_reason, list):
-            asked = True if asked is None else isinstance(asked, bool | np.bool_) and bool(asked)
-            self.stop_reason = reason if self.stop_reason is None and asked else self.stop_reason
+            if self.stop_reason is None and isinstance(asked, bool | np.bool_) and asked:
+                self.stop_reason = reason
             return
-        members = len(self.stop_reason)
-        asked = np.asarray(True if asked is None else asked)
+        members, asked = len(self.stop_reason), np.asarray(asked)
         if asked.dtype != bool:
             return
         if asked.shape not in ((), (members,)):
-            raise ValueError(f"a callback must ask to stop all or some of {members} members, got {asked.shape} answers")
+            wanted = f"on_epoch_end of a callback must give True, False or one for each of {members} members"
+            raise ValueError(f"{wanted}, got an array of shape {asked.shape}")
         pairs = zip(self.stop_reason, np.broadcast_to(asked, (members,)), strict=True)
         self.stop_reason = [reason if old is None and stops else old for old, stops in pairs]
 
@@ -109,10 +107,8 @@ class History:
         lone.epoch = self.epoch[:count]
         if count:
             members = len(self.trained)  # a metric may have given one number for all
-            each = {
-                name: [np.broadcast_to(of, (members,))[member] for of in v[:count]] for name, v in self.history.items()
-            }
-            lone.history = {name: [float(one) for one in values] for name, values in each.items()}
+            own = lambda value: float(np.broadcast_to(value, (members,))[member])  # noqa: E731
+            lone.history = {name: [own(value) for value in values[:count]] for name, values in self.history.items()}
         lone.stop_reason = self.stop_reason[member]
         if self.best_epoch is not None and self.best_epoch[member] >= 0:
             lone.best_epoch = int(self.best_epoch[member])

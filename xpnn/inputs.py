@@ -3,9 +3,7 @@
 Every refusal names the argument, what it is and what is wanted, and comes before the network is changed.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,10 +79,9 @@ def check_features(x: Array, shapes: Shapes, name: str = "x", lead: bool = False
     if extra < 0 or tuple(x.shape[x.ndim - rank :]) != shapes.sample:
         raise ValueError(f"{shapes.first}, expects {name} of shape {wanted}, got an array of shape {tuple(x.shape)}")
     if extra and not (lead and shapes.members is None) and (extra > 1 or x.shape[0] != shapes.members):
-        of = (
-            "one set of rows" if shapes.members is None else f"an axis of its {shapes.members} members in front or none"
-        )
-        raise ValueError(f"{name} of shape {tuple(x.shape)} has an axis too many: the network takes {wanted}, {of}")
+        own = f"with an axis of its {shapes.members} members in front or none"
+        wanted += f", {'one set of rows' if shapes.members is None else own}"
+        raise ValueError(f"{name} of shape {tuple(x.shape)} has an axis too many: the network takes {wanted}")
     if x.shape[extra] == 0:
         raise ValueError(f"{name} has no rows: its shape is {tuple(x.shape)}")
 
@@ -205,7 +202,7 @@ def check_values(
         if low < bounds[0] or high > bounds[1]:
             where = first((made.y < bounds[0]) | (made.y > bounds[1]), 1)
             raise ValueError(
-                f"{names[1]} holds values from {low:g} to {high:g}, but {type(loss).__name__} takes targets "
+                f"{names[1]} holds values from {low:g} to {high:g}, but {_label(loss)} takes targets "
                 f"from {bounds[0]:g} to {bounds[1]:g}; the first outside is at {where}"
             )
     if made.weight is not None and (low := float(xp.min(made.weight))) < 0.0:
@@ -221,22 +218,32 @@ def validation(given: Any, split: float) -> tuple[Any, Any, Any]:
     named = isinstance(given, tuple | list | str | Mapping) or hasattr(given, "shape")
     if not named and hasattr(given, "__iter__"):
         return given, None, None
+    return triple("validation_data", given)
+
+
+def triple(name: str, given: Any) -> tuple[Any, Any, Any]:
+    """x, y and weight of (x, y) or (x, y, sample_weight); raises TypeError for anything else."""
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise TypeError(
-            f"validation_data must be (x, y) or (x, y, sample_weight), got {describe(given)}{_count(given)}"
-        )
+        count = f" of {len(given)}" if isinstance(given, Sequence) else ""
+        raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {describe(given)}{count}")
     x, y, weight = (*given, None)[:3]
     return x, y, weight
 
 
 def class_weights(class_weight: Any, weight: Array | None, y: Array, backend: Backend, of: str = "") -> np.ndarray:
     """`weight` times each row's class weight, from {class: weight} or "balanced" (n / (classes * count))."""
-    labels = class_labels(y, backend)
-    if labels is None:
-        raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
+    labels = labels_to_weigh(y, backend)
     lanes = labels.reshape(-1, labels.shape[-1])
     rows = np.stack([class_factors(class_weight, lane, of) for lane in lanes]).reshape(labels.shape)
     return rows if weight is None else rows * backend.to_host(weight)
+
+
+def labels_to_weigh(y: Array, backend: Backend) -> np.ndarray:
+    """The class of each row, as `class_labels` gives it; raises ValueError where the targets are no classes."""
+    labels = class_labels(y, backend)
+    if labels is None:
+        raise ValueError("class_weight needs targets that are classes: indices, one-hot rows or a column of 0 and 1")
+    return labels
 
 
 def class_factors(class_weight: Any, labels: np.ndarray, of: str = "") -> np.ndarray:
@@ -271,10 +278,6 @@ def class_labels(y: Array, backend: Backend) -> np.ndarray | None:
 
 def _label(loss: Any) -> str:
     return getattr(loss, "__name__", type(loss).__name__)
-
-
-def _count(values: Any) -> str:
-    return f" of {len(values)}" if hasattr(values, "__len__") else ""
 
 
 def _at(index: np.ndarray, after: int, start: int) -> str:

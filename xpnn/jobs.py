@@ -1,7 +1,5 @@
 """What many networks are asked to learn, and which of them can be one stack."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -10,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnn import inputs
-from xpnn._arguments import check_count
+from xpnn._arguments import as_list, check_count
 from xpnn.callbacks import watchers
 from xpnn.chosen import row_numbers
-from xpnn.groups import bytes_of
+from xpnn.groups import member_bytes
 from xpnn.network import Network
 from xpnn.own import numbers_of
 from xpnn.progress import Progress, leaves
@@ -44,7 +42,7 @@ def jobs_of(networks: Sequence[Network], asked: Mapping[str, Any], data: tuple[A
     """What is asked for, by network; raises for what no network could take."""
     if isinstance(networks, Network):
         raise TypeError("networks must be a list of lone networks, got one Network: train it by its own fit")
-    networks = list(networks)
+    networks = as_list("networks", networks)
     for k, net in enumerate(networks):
         if not isinstance(net, Network) or net.members is not None:
             raise TypeError(f"networks[{k}] must be a lone Network, got {net!r}")
@@ -77,9 +75,8 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     if not isinstance(value, list | tuple):
         return [value] * count
     if len(value) != count:
-        raise ValueError(
-            f"{name} must be one for all, or a list with one for each of {count} networks, got {len(value)}"
-        )
+        wanted = f"{name} must be one for all, or a list with one for each of {count} networks"
+        raise ValueError(f"{wanted}, got {len(value)}")
     return list(value)
 
 
@@ -131,7 +128,7 @@ def _rows(rows: Any, x: list[Any]) -> list[np.ndarray | None]:
 
 def _watchers(callbacks: Any, count: int) -> list[list[Any]]:
     """The callbacks of each network: its own, or copies."""
-    given = list(callbacks or ())
+    given = as_list("callbacks", callbacks or ())
     if given and all(one is None or isinstance(one, list | tuple) for one in given):
         found = [watchers(own or (), 0) for own in _each("callbacks", given, count)]
         _check_apart(found)
@@ -199,7 +196,7 @@ def parts_of(jobs: Sequence[Job], group: list[int], max_memory: int | None) -> l
     first = jobs[group[0]]
     steps, _ = first.net._prepare(first.progress.loss, first.progress.optimizer)
     count = max(rows_of(jobs[k]) for k in group)
-    each = bytes_of(steps.program, min(first.batch_size or count, count), first.net.backend)
+    each = member_bytes(steps.program, min(first.batch_size or count, count), first.net.backend)
     size = check_count("max_memory", max_memory) // each
     if not size:
         raise TooLittleMemory(

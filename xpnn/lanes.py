@@ -1,7 +1,5 @@
 """The members of a stack as the lone networks that they are to their callbacks, while the stack is trained."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,8 +9,7 @@ import numpy as np
 
 from xpnn.callbacks import Callback
 from xpnn.history import History
-from xpnn.own import merged_number
-from xpnn.progress import Carry, Progress, map_arrays
+from xpnn.progress import COUNTS, Carry, Progress, map_arrays, merged_rates
 from xpnn.resume import Standing
 
 Array = Any
@@ -111,8 +108,7 @@ class Lanes(Callback):
             self._share(net)
 
     def on_epoch_end(self, net, epoch, logs):
-        progress, losses, running = net.progress, logs["loss"].tolist(), []
-        counts = self._counts(progress)
+        counts, losses, running = self._counts(net.progress), logs["loss"].tolist(), []
         for k, lane in enumerate(self.lanes):
             if lane.ended or not lane.watchers:
                 continue
@@ -131,7 +127,7 @@ class Lanes(Callback):
         return [lane.ended or late for lane in self.lanes]
 
     def _counts(self, progress: Progress) -> list[tuple[int, int, int]]:
-        each = (np.broadcast_to(of, (len(self.lanes),)).tolist() for of in progress[3:6])
+        each = (np.broadcast_to(getattr(progress, name), (len(self.lanes),)).tolist() for name in COUNTS)
         return list(zip(*each, strict=True))
 
     def _share(self, net: Any) -> None:
@@ -152,12 +148,8 @@ class Lanes(Callback):
         if rates == self._rates:
             return
         self._rates = rates
-        if all(rate is None for rate in rates):
-            net.learning_rate = None
-            return
         own = [getattr(lane.start.optimizer, "learning_rate", None) for lane in self.lanes]
-        filled = [given if rate is None else rate for rate, given in zip(rates, own, strict=True)]
-        net.learning_rate = merged_number(filled)
+        net.learning_rate = merged_rates(rates, own)
 
 
 def _carry(stack: Any, member: int) -> Carry:

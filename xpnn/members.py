@@ -3,8 +3,6 @@
 Each network, its history and its callbacks are afterwards as its own `fit` would have left them.
 """
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -187,7 +185,7 @@ def _gathered(job: Job) -> tuple[Any, Any, Any]:
     backend, data = job.net.backend, (job.x, job.y, job.weight)
     with backend.current():
         index = backend.asarray(job.rows, dtype=None)
-        return tuple(  # type: ignore[return-value]
+        return tuple(  # type: ignore
             None if one is None else backend.xp.take(backend.asarray(one, dtype=None), index, axis=0) for one in data
         )
 
@@ -236,7 +234,7 @@ def _together(jobs: Sequence[Job], backend: Backend) -> tuple[Any, Any, Any, lis
         None if parts[0] is None else xp.concat([backend.asarray(one, dtype=None) for one in parts])
         for parts in zip(*((job.x, job.y, job.weight) for job in tables.values()), strict=True)
     )
-    return (*joined, rows)  # type: ignore[return-value]
+    return (*joined, rows)  # type: ignore
 
 
 def _numbers(job: Job) -> np.ndarray:

@@ -299,7 +299,8 @@ class Network(Insight):
             Adam(0.001). Another one starts with new state.
         epochs : how many epochs more.
         batch_size : rows an update; None takes the whole set.
-        validation_data : (x, y) or (x, y, sample_weight) to evaluate after each epoch, recorded as val_loss.
+        validation_data : (x, y) or (x, y, sample_weight) to evaluate after each epoch, recorded as val_loss; or an
+            iterable of batches that is no list.
         validation_split : share of the rows to hold out as validation data, chosen by the seed, by class where y is
             classes.
         sample_weight : (n,) weight of each row in the loss.

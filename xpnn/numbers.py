@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,12 +39,12 @@ class Numbers:
         self.program, self.members, self.backend = program, members, backend
         self.seeds, self.lanes = seeds, None if lanes is None else np.asarray(lanes)
         learned, depth = program.learned, len(program.layer.layers)
-        self._optimizer = optimizers.number_fields(program.optimizer)  # type: ignore[arg-type]
+        self._optimizer = optimizers.number_fields(program.optimizer)  # type: ignore
         factors = multiplier_table(learned, depth, getattr(program.optimizer, "multipliers", {}))
         self._multiplier = None if factors is None else backend.asarray(factors)
         self._penalty, self._prices = getattr(program.loss, "present", {}), None
         if self._penalty:
-            factors = multiplier_table(learned, depth, program.loss.multipliers)  # type: ignore[attr-defined]
+            factors = multiplier_table(learned, depth, program.loss.multipliers)
             factors = np.ones(learned.size) if factors is None else np.asarray(factors)
             self._prices = backend.asarray(factors * weight_table(learned))
         self._loss = getattr(program.loss, "held", {})
@@ -137,10 +137,15 @@ class _Steps(NamedTuple):
 
 def pick(tree: Any, step: int) -> Any:
     """The entries of one step of a tree of arrays with an axis of steps, or of one row that stands for all."""
+    return map_tree(lambda rows: rows[step if rows.shape[0] > 1 else 0, ...], tree)
+
+
+def map_tree(function: Callable[[Array], Array], tree: Any) -> Any:
+    """A tree of lists and dicts with every array in it replaced by `function` of it; None stays."""
     if tree is None:
         return None
     if isinstance(tree, list):
-        return [pick(child, step) for child in tree]
+        return [map_tree(function, child) for child in tree]
     if isinstance(tree, dict):
-        return {name: pick(rows, step) for name, rows in tree.items()}
-    return tree[step if tree.shape[0] > 1 else 0, ...]
+        return {name: map_tree(function, child) for name, child in tree.items()}
+    return function(tree)

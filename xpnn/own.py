@@ -1,7 +1,5 @@
 """Settings in which each member of a stack has a number of its own: what one has of them, and many lone ones as one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from operator import is_

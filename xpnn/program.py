@@ -4,8 +4,6 @@ A step is a function of what it changes (`Carry`), a batch, and the numbers and 
 value on the host.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,15 +54,13 @@ class Program:
         tree = self.tree(params, state, xp=xp)
         step = Step(numbers.layers, numbers.keys, xp)
         prediction, cache = self.layer.forward(tree, batch.x, xp=xp, step=step)
-        loss: Any = self.loss.holding(numbers.loss) if numbers.loss else self.loss  # type: ignore[attr-defined]
+        loss: Any = self.loss.holding(numbers.loss) if numbers.loss else self.loss
         value, dy = loss(prediction, batch.y, xp=xp, weight=batch.weight)
         grads = self.learned.flatten(self.layer.gradients(tree, cache, dy, xp=xp), xp=xp)
         if self.layer.penalizes:
             value = value + self.layer.penalty(tree, cache, xp=xp)
         if numbers.penalty:
-            cost, slope = self.loss.penalty(  # type: ignore[attr-defined]
-                params, numbers.penalty, numbers.prices, dy.shape[-2], batch.weight, xp=xp
-            )
+            cost, slope = self.loss.penalty(params, numbers.penalty, numbers.prices, dy.shape[-2], batch.weight, xp=xp)
             value, grads = value + cost, grads + slope
         if self.state.size:
             state = self.state.flatten(self.layer.update_state(tree, cache, xp=xp), xp=xp)
@@ -97,9 +93,9 @@ class Program:
         A sample of x has `rank` axes. Batches that have no weights, and so weigh as many as their rows, give None.
         """
         if batch is None:
-            batch = data if rows is None else take_rows(data, rows, rank, xp=xp)  # type: ignore[arg-type]
-        carry, value = self.step(carry, batch, numbers, xp=xp)  # type: ignore[arg-type]
-        weight = batch.weight if weighed else None  # type: ignore[union-attr]
+            batch = data if rows is None else take_rows(data, rows, rank, xp=xp)  # type: ignore
+        carry, value = self.step(carry, batch, numbers, xp=xp)  # type: ignore
+        weight = batch.weight if weighed else None  # type: ignore
         return carry, value, None if weight is None else xp.sum(weight, axis=-1)
 
 

@@ -84,18 +84,17 @@ class Progress(NamedTuple):
     def replaced(self, params: Array, state: Array) -> Progress:
         """The same with other parameters and layer state, from which an average of parameters starts anew."""
         memory = self.carry.memory
-        memory = memory if memory is None else self.optimizer.restarted(params, memory)  # type: ignore[union-attr]
+        memory = memory if memory is None else self.optimizer.restarted(params, memory)  # type: ignore
         return self._replace(carry=Carry(params, state, memory))
 
     def with_rates(self, rates: Mapping[int, Any]) -> Progress:
         """The same of a stack, some members of which have other learning rates; None is the optimizer's own."""
-        now = [own_number(self.learning_rate, k) for k in range(self.carry.params.shape[0])]
+        members, own = range(self.carry.params.shape[0]), getattr(self.optimizer, "learning_rate", None)
+        now = [own_number(self.learning_rate, k) for k in members]
         each = [rates.get(k, rate) for k, rate in enumerate(now)]
         if each == now:
             return self
-        own = getattr(self.optimizer, "learning_rate", None)
-        each = [own_number(own, k) if rate is None else rate for k, rate in enumerate(each)]
-        return self._replace(learning_rate=merged_number(each, "learning_rate"))
+        return self._replace(learning_rate=merged_rates(each, [own_number(own, k) for k in members]))
 
     def carry_of(self, chosen: Sequence[bool], rest: Carry | None, backend: Backend) -> Carry:
         """The carry, for the members that are not `chosen` that of `rest`. One bool stands for a lone network."""
@@ -123,8 +122,7 @@ def map_arrays(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if tree is None:
         return None
     if isinstance(tree, tuple):
-        parts = [map_arrays(function, *part) for part in zip(tree, *others, strict=True)]
-        return type(tree)(*parts) if parts else tree
+        return type(tree)(*(map_arrays(function, *part) for part in zip(tree, *others, strict=True)))
     return function(tree, *others)
 
 
@@ -146,13 +144,17 @@ def joined(each: Sequence[Progress], *, xp: Any) -> Progress:
     loss, optimizer = (merged([getattr(one, name) for one in each], name) for name in ("loss", "optimizer"))
     carry = map_arrays(lambda *arrays: xp.stack(arrays), *(one.carry for one in each))
     counts = {name: count(np.asarray([getattr(one, name) for one in each])) for name in COUNTS}
-    rates = [one.learning_rate for one in each]
-    if any(rate is not None for rate in rates):  # the others' own stand beside it
-        rates = [
-            getattr(one.optimizer, "learning_rate", None) if rate is None else rate
-            for one, rate in zip(each, rates, strict=True)
-        ]
-    return Progress(carry, loss, optimizer, **counts, learning_rate=merged_number(rates, "learning_rate"))
+    own = [getattr(one.optimizer, "learning_rate", None) for one in each]
+    rate = merged_rates([one.learning_rate for one in each], own)
+    return Progress(carry, loss, optimizer, **counts, learning_rate=rate)
+
+
+def merged_rates(rates: Sequence[Any], own: Sequence[Any]) -> Any:
+    """The members' learning rates as one of a stack; None stands for a member's `own`, alone for that of all."""
+    if all(rate is None for rate in rates):
+        return None
+    each = [given if rate is None else rate for rate, given in zip(rates, own, strict=True)]
+    return merged_number(each, "learning_rate")
 
 
 def counted(counts: Any, lanes: Any) -> Any:

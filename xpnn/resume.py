@@ -5,8 +5,6 @@ recorded, which members have stopped and what each callback has seen. Orders of 
 epoch alone. So the fit ends where one that was never broken off would have ended.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -135,11 +133,11 @@ def history_of(found: Snapshot, members: int | None) -> History:
             history.history[name] = list(values) if values.ndim > 1 else values.tolist()
         if members is not None:
             history.trained = found.tensors["history.trained"].copy()
-        reason = found.fit["stop_reason"]  # who ran out of time may have got more since
+        reasons = found.fit["stop_reason"] if members is not None else [found.fit["stop_reason"]]
+        reasons = [None if one == "time" else one for one in reasons]  # who ran out of time may have got more since
     except (KeyError, TypeError) as error:
         raise UnusableFile(f"{found.path}: its record of training cannot be used: {error!r}") from error
-    history.stop_reason = [None if one == "time" else one for one in reason] if members else reason
-    history.stop_reason = None if reason == "time" else history.stop_reason
+    history.stop_reason = reasons if members is not None else reasons[0]
     return history
 
 

@@ -4,8 +4,6 @@ A planned step takes `fixed + rows * row` bytes, which two plans tell: they are 
 out. Figures are "about": a pool rounds up, and libraries have workspaces of their own.
 """
 
-from __future__ import annotations
-
 import inspect
 import traceback
 from importlib import import_module
@@ -44,8 +42,10 @@ class Need(NamedTuple):
 
 
 def explained(net: Any, function: Any, args: Any, options: Any, error: Exception) -> OutOfDeviceMemory:
-    """The error to raise for `error`, of a public method of `net`. What the call held on the device is let go first:
-    an error keeps the arrays of every function that it came through."""
+    """The error to raise for `error`, of a public method of `net`.
+
+    What the call held on the device is let go first: an error keeps the arrays of every function that it came through.
+    """
     name, told = function.__name__, str(error).partition("\n")[0]
     given = inspect.signature(function).bind_partial(net, *args, **options)
     given.apply_defaults()

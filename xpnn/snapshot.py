@@ -5,8 +5,6 @@ seeds and dtype. With the training state there are the optimizer's arrays and th
 that training goes on from.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -107,16 +105,10 @@ def read(path: Any) -> Snapshot:
     return Snapshot(path, tensors, **found)
 
 
-def layers_of(snapshot: Snapshot, custom: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The layers that the file describes; raises UnusableFile, or ValueError for layers of a user's own."""
-    return built_of(snapshot, snapshot.network.get("layers"), custom)
-
-
 def built_of(snapshot: Snapshot, data: Any, custom: Mapping[str, Any]) -> Any:
+    """What the file describes by `data`; raises UnusableFile."""
     try:
         return built(data, custom)
-    except UnusableFile:
-        raise
     except Exception as error:
         raise UnusableFile(f"{snapshot.path}: {error}") from error
 

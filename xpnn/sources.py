@@ -51,9 +51,16 @@ def given(
         if rows is not None:
             raise ValueError("rows chooses rows of one x: leave it out where x is a list with the rows of each member")
         return own_data(x, y, weight, loss, shapes, backend, class_weight=class_weight, of=of)
+    if y is None and hasattr(x, "shape"):
+        raise TypeError(f"{of}y must have a target for each row of x, got None")
+    read = any(is_read(values, backend) for values in (x, y, weight))
     if rows is not None:
-        return chosen(x, y, weight, rows, loss, shapes, backend, class_weight=class_weight, of=of)
-    if any(is_read(values, backend) for values in (x, y, weight)):
+        if read or y is None:  # then x alone gives the batches
+            raise ValueError(f"rows chooses from arrays in memory: {of}x is read in blocks, or gives batches itself")
+        data = inputs.data(x, y, weight, loss, shapes, backend, check=True, of=of)
+        found = Chosen(data, own_rows(rows, shapes.members, data.x.shape[-1 - len(shapes.sample)]))
+        return found if class_weight is None else found.weighed(class_weight, backend)
+    if read:
         return Rows(x, y, weight, loss, shapes, backend, class_weight, of)
     if y is None and not hasattr(x, "shape"):
         if weight is not None or class_weight is not None:
@@ -61,26 +68,6 @@ def given(
             raise ValueError(f"{name} cannot be given with an iterable of batches: let it give (x, y, sample_weight)")
         return Stream(x, loss, shapes, backend, of)
     return inputs.data(x, y, weight, loss, shapes, backend, check=True, class_weight=class_weight, of=of)
-
-
-def chosen(
-    x: Any,
-    y: Any,
-    weight: Any,
-    rows: Any,
-    loss: Any,
-    shapes: Shapes,
-    backend: Backend,
-    *,
-    class_weight: Any = None,
-    of: str = "",
-) -> Chosen:
-    """The rows that each member has of data that are in memory."""
-    if any(is_read(values, backend) for values in (x, y, weight)) or y is None:
-        raise ValueError(f"rows chooses from arrays in memory: {of}x is read in blocks, or gives batches itself")
-    data = inputs.data(x, y, weight, loss, shapes, backend, check=True, of=of)
-    found = Chosen(data, own_rows(rows, shapes.members, data.x.shape[-1 - len(shapes.sample)]))
-    return found if class_weight is None else found.weighed(class_weight, backend)
 
 
 def is_read(values: Any, backend: Backend) -> bool:
@@ -109,7 +96,7 @@ class Column:
         self.values = values if self.is_read else to_host(values, name)
         self.shape, self.ndim = tuple(int(n) for n in self.values.shape), len(self.values.shape)
         if self.is_read and self.shape and len(values) != self.shape[0]:
-            raise ValueError(f"{name} says that its shape is {self.shape} and its length {len(values)}")
+            raise ValueError(f"{name} must be as long as its shape {self.shape} says, got a length of {len(values)}")
 
     def read(self, start: int, stop: int, axis: int = 0, dtype: Any = None) -> np.ndarray:
         """The rows from `start` to `stop`; what is read is in memory of its own, of `dtype` where one is given."""
@@ -146,9 +133,8 @@ class Rows:
         self.y = Column(y, f"{of}y", backend)
         self.weight = None if weight is None else Column(weight, f"{of}sample_weight", backend)
         self.rows, (self.block, self.pool) = self.x.shape[0], blocks_of(self.x, shapes)
-        self.which = next(
-            column.name for column in (self.x, self.y, self.weight) if column is not None and column.is_read
-        )
+        columns = (self.x, self.y, self.weight)
+        self.which = next(column.name for column in columns if column is not None and column.is_read)
         self._prepare(class_weight)
 
     def read(self, spans: Sequence[tuple[int, int]]) -> Data:
@@ -235,7 +221,8 @@ class Stream:
             data = self._checked(batch, f"{self.of}batch {index}")
             own = None if data.weight is None else data.weight.ndim
             if index and own != kind:
-                raise ValueError(f"{self.of}batch {index} differs from those before it in its sample_weight")
+                alike = "give all one, with an axis of members or without, or none"
+                raise ValueError(f"{self.of}batch {index} differs from those before it in its sample_weight: {alike}")
             kind = own
             yield data
         if index < 0:
@@ -247,13 +234,10 @@ class Stream:
 
     def _checked(self, batch: Any, name: str) -> Data:
         """A batch on the device, looked at on the host where it comes from there."""
-        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-            count = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
-            raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {describe(batch)}{count}")
+        x, y, weight = inputs.triple(name, batch)
         if any(isinstance(part, Real) for part in batch):
             raise TypeError(f"{name} must be (x, y), each with rows, got {batch}: are these rows, and y was left out?")
         place = self.backend if any(self.backend.owns(array) for array in batch) else self._host
-        x, y, weight = (*batch, None)[:3]
         try:
             data = inputs.data(x, y, weight, self.loss, self.shapes, place, check=True)
         except (TypeError, ValueError) as error:
@@ -353,13 +337,13 @@ def _chosen_output(
     forward: evaluation.Forward, data: Chosen, shapes: Shapes, batch_size: int | None, backend: Backend
 ) -> tuple[Array, tuple[Array, Array | None]]:
     """The outputs for equally many rows of each member, whose inputs are gathered some at a time, with y and weight."""
-    xp, rows, size, (x, y, weight) = backend.xp, data.numbers(backend), _at_once(batch_size), data.data
+    xp, rows, (x, y, weight) = backend.xp, data.numbers(backend), data.data
     own = owned(data.data, len(shapes.sample), xp=xp)
-    count = rows.shape[1]
-    parts = [
-        forward(gather(x, rows[:, start : min(start + size, count)], own[0], xp=xp)) for start in range(0, count, size)
-    ]
-    found = parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1 - len(shapes.output))
+
+    def output_for(some: Array) -> Array:
+        return forward(gather(x, some, own[0], xp=xp))
+
+    found = evaluation.output(output_for, rows, shapes._replace(sample=()), _at_once(batch_size), xp=xp)
     kept = None if weight is None else gather(weight, rows, own[2], xp=xp)
     return found, (gather(y, rows, own[1], xp=xp), kept)
 

@@ -3,8 +3,6 @@
 What is handed out is a copy, and what is handed in is checked before anything of it changes.
 """
 
-from __future__ import annotations
-
 import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +20,8 @@ from xpnn.inputs import Shapes
 from xpnn.layers import Array, Layer, Sequential
 from xpnn.numbers import Numbers
 from xpnn.own import own
-from xpnn.parameters import Layout, merge
-from xpnn.program import initial
+from xpnn.parameters import Layout
+from xpnn.program import initial, tree_of
 from xpnn.progress import Carry, Progress
 from xpnn.schedules import values
 
@@ -140,8 +138,7 @@ class State:
         return [self.backend.copy(array) for entry, array in found if entry.name == name]
 
     def _tree(self, carry: Carry) -> list[Any]:
-        pairs = zip(self.layouts, carry[:2], strict=True)
-        return merge(*(layout.unflatten(vector, xp=self.backend.xp) for layout, vector in pairs))
+        return tree_of(self.layouts, carry, xp=self.backend.xp)
 
     def reset(self, seed: Any = None) -> None:
         """Start afresh: initial parameters from the seed (another one where given), no training state."""
@@ -255,9 +252,8 @@ class State:
             own = y.ndim > len(self.shapes.output) + 1  # not where no layer has arrays, which members could differ in
             return {"y": xp.mean(y, axis=0) if own and average else y}
 
-        files.replace(
-            path, content(self, after=after, opset=opset, metadata=self.metadata if metadata is None else metadata)
-        )
+        told = self.metadata if metadata is None else metadata
+        files.replace(path, content(self, after=after, opset=opset, metadata=told))
 
     def __getstate__(self) -> dict[str, Any]:
         progress = self.progress.map(lambda array: np.array(self.backend.to_host(array)))

@@ -1,7 +1,5 @@
 """A network in words: its layers with their output shapes and parameters, as `print(net)` and `net.summary()` show."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from html import escape

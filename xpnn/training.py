@@ -1,7 +1,5 @@
 """Training: what `fit` is asked for, its epochs with their records and callbacks, and the way back where it fails."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,8 +12,7 @@ from xpnn._arguments import check_count, check_number
 from xpnn.architecture import last_layer
 from xpnn.batches import Batches, Blocks, hold_out
 from xpnn.callbacks import Callback
-from xpnn.chosen import Chosen
-from xpnn.chosen import hold_out as hold_out_each
+from xpnn.chosen import Chosen, hold_out_each
 from xpnn.compile.steps import Steps
 from xpnn.diagnosis import explain_non_finite
 from xpnn.epochs import epoch_numbers, read_all, run_epoch, updated
@@ -66,7 +63,7 @@ class Plan(NamedTuple):
     watchers: Sequence[Callback]
     compile: bool | str
     groups: Groups | None  # of a stack's members
-    resume: Any = None  # a checkpoint, or the folder of them, from which to go on
+    resume: Any  # a checkpoint, or the folder of them, from which to go on
 
 
 def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked, watchers: Any) -> Plan:
@@ -92,7 +89,7 @@ def plan(net: Any, x: Any, y: Any, steps: Steps, numbers: Numbers, asked: Asked,
         if stacked:
             train, held = hold_out_each(train, rank, asked.validation_split, net.seeds, backend)
         else:
-            train, held = hold_out(train, rank, asked.validation_split, net.seeds[0], backend)  # type: ignore[arg-type]
+            train, held = hold_out(train, rank, asked.validation_split, net.seeds[0], backend)  # type: ignore
     batches, compile = batches_of(train, rank, asked, net.seeds, stacked, backend), asked.compile
     groups = Groups(steps, numbers, batches, shapes.members, compile) if shapes.members is not None else None
     rows = max(asked.batch_size or 0, ROWS)
@@ -185,7 +182,7 @@ def fit_epochs(net: Any, plan: Plan, epochs: int) -> History:
                     raise error
                 for watcher in keepers:
                     watcher.on_epoch_kept(net, history.epoch[-1], standing)
-            history.stop(None, "finished")
+            history.stop(True, "finished")
             reasons = history.stop_reason
     finally:
         net.progress, net.history = kept.with_rates(rates) if rates else kept, shown
@@ -249,7 +246,7 @@ def _fit_together(net: Any, plan: Plan, history: History, epochs: int) -> tuple[
     is the second that is given.
     """
     now, values, row = _started(net, plan), [], plan.numbers.epoch(START)[0]
-    run = plan.steps.epoch(now.carry, plan.batches.data, False, plan.compile)  # type: ignore[union-attr]
+    run = plan.steps.epoch(now.carry, plan.batches.data, False, plan.compile)  # type: ignore
     try:
         while len(values) < epochs:
             values.append(run(None, row)[0])

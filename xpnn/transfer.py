@@ -5,13 +5,11 @@ copied on a stream of its own. Two such buffers take turns. Nobody waits on the 
 being copied: streams wait for each other by events. Source: NVIDIA, *CUDA C++ Best Practices Guide*.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,7 +21,7 @@ Array = Any
 
 def upload(data: Data, backend: Backend) -> Data:
     """Data of the host, as `inputs.data` gives it there, on the device."""
-    return Data(*(None if array is None else backend.asarray(array, dtype=None) for array in data))  # type: ignore
+    return Data(*(None if array is None else backend.asarray(array, dtype=None) for array in data))
 
 
 def uploaded(read: Callable[[Any], Data], places: Iterable[Any], backend: Backend) -> Iterator[tuple[Any, Data]]:
@@ -63,7 +61,7 @@ class Copier:
         self._copied: list[Any] = [None, None]
         self.done()
 
-    def __enter__(self) -> Copier:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -77,7 +75,7 @@ class Copier:
             if self._copied[turn] is not None:
                 self._copied[turn].synchronize()  # the buffer is still being read
             with self._stream:
-                found = Data(*(self._sent(array, turn, k) for k, array in enumerate(data)))  # type: ignore[arg-type]
+                found = Data(*(self._sent(array, turn, k) for k, array in enumerate(data)))
                 event = self._cupy.cuda.Event(disable_timing=True)
                 event.record(self._stream)
             self._copied[turn] = event

@@ -3,8 +3,6 @@
 A callback that watches a recorded number does so for each member of a stack on its own, as for the lone network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +31,7 @@ def get(callback: Any) -> Callback:
     if isinstance(callback, Callback):
         return callback
     if callable(callback) and not isinstance(callback, type):
-        return LambdaCallback(callback)  # type: ignore[arg-type]
+        return LambdaCallback(callback)
     raise TypeError(f"callbacks must be Callback objects or functions (net, epoch, logs), got {callback!r}")
 
 
@@ -42,4 +40,6 @@ def watchers(chosen: Iterable[Any], verbose: int) -> list[Callback]:
     found = [get(one) for one in as_list("callbacks", chosen)]
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-    return found + [__getattr__(name)() for name in ([], ["ProgressBar"], ["PrintEpoch"])[verbose]]
+    if verbose:
+        found.append(__getattr__("ProgressBar" if verbose == 1 else "PrintEpoch")())
+    return found

@@ -1,7 +1,7 @@
-"""What a callback is, and the form in which it sees numbers: one, or one for each member of a stack."""
+"""What a callback is, the form in which it sees numbers (one, or one a member of a stack), and where it may write."""
 
-from __future__ import annotations
-
+import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -76,6 +76,18 @@ class LambdaCallback(Callback):
                 setattr(self, name, function)
 
 
+busy: set[str] = set()
+"""The files and folders that trainings of this process write into."""
+
+
+def unused(name: str, path: Any) -> str:
+    """The real path of a file or folder; raises ValueError where it is busy."""
+    place = os.path.realpath(path)
+    if place in busy:
+        raise ValueError(f"{name}: {path} serves another training that runs: give each network its own")
+    return place
+
+
 def numbers_of(value: Any) -> list[Any]:
     """A recorded value or a rate as a list: one number a member, or one for all."""
     value = value.tolist() if hasattr(value, "tolist") else value
@@ -84,6 +96,18 @@ def numbers_of(value: Any) -> list[Any]:
 
 def repeated(numbers: list[Any], count: int) -> list[Any]:
     return numbers * count if len(numbers) == 1 else numbers
+
+
+def trained(value: Any) -> list[Any]:
+    """The numbers without those of members that are trained no further, which are NaN."""
+    return [number for number in numbers_of(value) if number == number]
+
+
+def range_of(value: Any, to: str = "..") -> str:
+    """One number as text, or the least and the greatest of the members that are still trained."""
+    numbers = trained(value) or [math.nan]
+    low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+    return low if low == high else f"{low}{to}{high}"
 
 
 def in_form(value: Any, numbers: list[Any]) -> Any:

@@ -1,21 +1,18 @@
 """Checkpoints: files from which a training goes on that was broken off, and the best network so far."""
 
-from __future__ import annotations
-
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from xpnn import files
 from xpnn._arguments import check_count
-from xpnn.callbacks.base import numbers_of
+from xpnn.callbacks.base import busy, numbers_of, unused
 from xpnn.callbacks.monitor import Monitor
 
 _NAME = re.compile(r"epoch-(\d{6,})\.safetensors")
-_busy: set[str] = set()  # folders that a training of this process writes into
 
 
 def latest(place: Any) -> Path | None:
@@ -24,7 +21,7 @@ def latest(place: Any) -> Path | None:
     >>> latest("no/such/folder") is None
     True
     """
-    place = Path(files.checked(place, "resume"))
+    place = Path(files.checked(place, "resume", "a folder or a file"))
     if place.is_file():
         return place
     found = _checkpoints(place)
@@ -74,7 +71,7 @@ class ModelCheckpoint(Monitor):
     directory: Any
     every: int = 1
     keep: int | None = 1
-    monitor: str | None = field(default=None)  # type: ignore[assignment]
+    monitor: str | None = None
     mode: str = "auto"
 
     patience: ClassVar = 0
@@ -94,9 +91,7 @@ class ModelCheckpoint(Monitor):
             super().on_fit_begin(net, epochs)
         folder = Path(self.directory)
         folder.mkdir(parents=True, exist_ok=True)
-        place = os.path.realpath(folder)
-        if place in _busy:
-            raise ValueError(f"directory: {folder} serves another training that runs: give each network its own")
+        place = unused("directory", folder)
         later = [number for number in _checkpoints(folder) if number > net.epoch]
         if later and not net.history.epoch:
             raise ValueError(
@@ -104,7 +99,7 @@ class ModelCheckpoint(Monitor):
                 f"{net.epoch} epochs behind it: give fit(resume={str(folder)!r}) to go on from them, or another folder"
             )
         self._held = place
-        _busy.add(place)
+        busy.add(place)
         files.clear(folder)
         self._best: list[float] = []
         self._carry: Any = None  # of a stack, what each member's best epoch left
@@ -116,8 +111,7 @@ class ModelCheckpoint(Monitor):
     def on_epoch_kept(self, net, epoch, standing):
         if self.monitor is not None:
             self._keep_best(net)
-        count = len(standing.history.epoch)
-        if count % self.every == 0:
+        if len(standing.history.epoch) % self.every == 0:
             folder = Path(self.directory)
             standing.save(folder / f"epoch-{net.epoch:06d}.safetensors")
             found = _checkpoints(folder)
@@ -139,7 +133,7 @@ class ModelCheckpoint(Monitor):
         best.save(Path(self.directory) / "best.safetensors")
 
     def on_fit_end(self, net, history):
-        _busy.discard(self._held or "")
+        busy.discard(self._held or "")
         self._held = self._carry = None
 
     def state(self):

@@ -1,7 +1,5 @@
 """Watching a recorded number: what it is called, which end of it is better, and by how much."""
 
-from __future__ import annotations
-
 import math
 
 from xpnn._arguments import check_choice, check_count, check_number

@@ -1,7 +1,5 @@
 """Learning rates that change between epochs, by what was recorded or by the epoch's number."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable

@@ -1,20 +1,15 @@
 """What an epoch gave, shown or written where people look: a file, a bar, a line."""
 
-from __future__ import annotations
-
 import csv
-import math
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xpnn import files
 from xpnn._arguments import check_flag, settle
-from xpnn.callbacks.base import Callback, numbers_of, repeated
-
-_written: set[str] = set()
-"""The files that trainings of this process write into."""
+from xpnn.callbacks.base import Callback, busy, numbers_of, range_of, repeated, trained, unused
 
 
 @dataclass(eq=False)
@@ -31,8 +26,10 @@ class CSVLogger(Callback):
     append : write on where the file ends, which must have the same columns; False writes it anew.
     separator : the character between the numbers.
 
-    Raises, before training, OSError where the file cannot be opened and ValueError where its columns are others, or
-    another training writes into it.
+    Raises
+    ------
+    Before training, OSError where the file cannot be opened and ValueError where its columns are others, or another
+    training writes into it.
 
     >>> import pathlib, tempfile, xpnn
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -49,8 +46,7 @@ class CSVLogger(Callback):
     separator: str = ","
 
     def __post_init__(self):
-        if not isinstance(self.path, str | os.PathLike):
-            raise TypeError(f"path must be that of a file, got {self.path!r}")
+        files.checked(self.path)
         settle(self, check_flag, "append")
         if not isinstance(self.separator, str) or len(self.separator) != 1:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
@@ -65,16 +61,15 @@ class CSVLogger(Callback):
             with open(self.path, newline="", encoding="utf-8") as file:
                 found = next(csv.reader(file, delimiter=self.separator), None)
         if found not in (None, columns):
-            raise ValueError(f"path: {self.path} has the columns {found}, this training records {columns}")
-        place = os.path.realpath(self.path)
-        if place in _written:
-            raise ValueError(f"path: {self.path} is written by another training that runs: give each network its own")
+            differ = f"path: {self.path} has the columns {found}, this training records {columns}"
+            raise ValueError(f"{differ}: give another path, or append=False to write it anew")
+        place = unused("path", self.path)
         resumed = bool(net.history.epoch) and os.path.isfile(self.path)
         mode = "r+" if resumed else "a" if self.append else "w"
         self._columns = columns
         self._file = open(self.path, mode, newline="", encoding="utf-8")  # noqa: SIM115
         self._place = place
-        _written.add(place)
+        busy.add(place)
         if found is None and not resumed:
             self._write(columns)
 
@@ -108,7 +103,7 @@ class CSVLogger(Callback):
         self._file.flush()
 
     def on_fit_end(self, net, history):
-        _written.discard(self._place)
+        busy.discard(self._place)
         with self._file as file:
             self._file = None  # an open file can be neither copied nor pickled
             epoch, start = self._row or (None, None)
@@ -126,12 +121,12 @@ class _Report(Callback):
 
     def _told(self, net: Any, logs: Mapping[str, Any]) -> dict[str, str]:
         """Names and short texts; of a stack the range over the members still trained, and how many these are."""
-        told = {name: _short(value) for name, value in logs.items()}
+        told = {name: range_of(value) for name, value in logs.items()}
         if net.learning_rate is not None:
-            told["learning_rate"] = _short(net.learning_rate)
-        trained = [number == number for number in numbers_of(logs["loss"])]
-        if not all(trained):
-            told["trained"] = f"{sum(trained)} of {len(trained)}"
+            told["learning_rate"] = range_of(net.learning_rate)
+        count, members = len(trained(logs["loss"])), len(numbers_of(logs["loss"]))
+        if count < members:
+            told["trained"] = f"{count} of {members}"
         made, seconds = len(net.history.epoch) - self._behind, time.perf_counter() - self._began
         if net.history.samples and made and seconds > 0.0:
             told["rows/s"] = f"{made * net.history.samples / seconds:,.0f}"
@@ -182,12 +177,3 @@ class PrintEpoch(_Report):
         number, told = len(net.history.epoch), self._told(net, logs)
         columns = [f"{name} {text:>9}" for name, text in told.items()]
         print(f"epoch {number:>{len(str(self._epochs))}}/{self._epochs}", *columns, sep="  ")
-
-
-def _short(value: Any) -> str:
-    """One number, or the smallest and largest of a stack's members that are still trained."""
-    if isinstance(value, list | tuple) or (hasattr(value, "tolist") and value.ndim):
-        numbers = [number for number in numbers_of(value) if number == number] or [math.nan]
-        low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
-        return low if low == high else f"{low}..{high}"
-    return f"{float(value):.4g}"

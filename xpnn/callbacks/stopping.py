@@ -1,7 +1,5 @@
 """When training stops before its last epoch: where it no longer gets better, or takes too long."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass
